@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! The integer graph: what every importer produces, what the golden model executes and what lowering consumes.
+//!
+//! All values are *codes* (stored integers). Zero points, batch norms and scales are already folded into requantization, so
+//! that each operator has exact integer semantics. Layout is `[y][x][c]`, batch 1.
+
+use serde::{Deserialize, Serialize};
+
+/// Integer type of a tensor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct IntType {
+    /// 1..=16 for tensors that the machine stores, 32 for raw results.
+    pub bits: u8,
+    pub signed: bool,
+}
+
+pub type TensorId = usize;
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Tensor {
+    pub name: String,
+    /// `[h, w, c]`; dense vectors are `[1, 1, c]`.
+    pub shape: [usize; 3],
+    pub ty: IntType,
+    /// real = scale * (code - zero_point); for people and for host operators, not used by integer operators.
+    pub scale: f64,
+    pub zero_point: i32,
+}
+
+/// How a fraction becomes an integer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Rounding {
+    Floor = 0,
+    HalfUp = 1,
+    HalfEven = 2,
+    /// Half up at bit 31, then half away from zero (gemmlowp, TFLite reference kernels).
+    TfLite = 3,
+}
+
+/// Requantization of one output channel: `round(((acc + bias) * multiplier + addend) / 2^(31 + shift))`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChannelParams {
+    pub bias: i32,
+    pub multiplier: i32,
+    /// Places the thresholds between two accumulator values.
+    pub addend: u32,
+    /// 0..=63; from 42 on every result is a rounding of 0 or -1.
+    pub shift: u8,
+}
+
+/// From accumulators to codes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Requant {
+    /// One per output channel.
+    pub channels: Vec<ChannelParams>,
+    pub rounding: Rounding,
+    /// Added after rounding, before the clamp.
+    pub zero_point: i32,
+    /// Clamp, inclusive, within -65536..=65535.
+    pub clamp: (i32, i32),
+    /// 256 entries indexed by the clamped value's low 8 bits (two's complement).
+    pub table: Option<Vec<i16>>,
+    /// 32-bit result: no zero point, clamp, table.
+    pub raw: bool,
+}
+
+/// Weights `[oc][kh][kw][ic/groups]`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Weights {
+    pub shape: [usize; 4],
+    pub data: Vec<i32>,
+    /// Width of the values in `data`, 1..=16.
+    pub ty: IntType,
+    /// All values are -1 or +1 (then `ty` is 2 bits signed).
+    pub bipolar: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Conv {
+    pub input: TensorId,
+    pub output: TensorId,
+    pub weights: Weights,
+    /// `[y, x]`.
+    pub stride: [usize; 2],
+    pub dilation: [usize; 2],
+    /// `[top, left, bottom, right]`.
+    pub pads: [usize; 4],
+    /// Code that a padded position carries (the input's zero point).
+    pub pad_code: i32,
+    pub groups: usize,
+    pub requant: Requant,
+}
+
+/// TFLite-style addition: `s = requant_sum(requant_a(a) + requant_b(b))`, all three with `rounding`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Add {
+    pub a: TensorId,
+    pub b: TensorId,
+    pub output: TensorId,
+    /// `(code << left_shift + bias) * multiplier ...`; left_shift is 0 or 20.
+    pub left_shift: u8,
+    pub params_a: ChannelParams,
+    pub params_b: ChannelParams,
+    /// One channel entry, used for all channels.
+    pub sum: Requant,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Pool {
+    pub input: TensorId,
+    pub output: TensorId,
+    pub kernel: [usize; 2],
+    pub stride: [usize; 2],
+    /// `[top, left, bottom, right]`; a padded position carries `pad_code`.
+    pub pads: [usize; 4],
+    pub pad_code: i32,
+    pub kind: PoolKind,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum PoolKind {
+    Max,
+    /// Sum of the codes, then requantization (one channel entry for all channels).
+    Sum(Requant),
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Concat {
+    pub inputs: Vec<TensorId>,
+    pub output: TensorId,
+    /// One per input; `None` copies the codes.
+    pub requants: Vec<Option<Requant>>,
+}
+
+/// Channel slice, pixel crop, nearest upsampling and requantization in one: `out[y][x][c] = q(in[y / up][x / up][c + first])`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Copy {
+    pub input: TensorId,
+    pub output: TensorId,
+    pub first_channel: usize,
+    pub upsample: usize,
+    pub requant: Option<Requant>,
+}
+
+/// Same codes, other shape, in `[y][x][c]` order.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Reshape {
+    pub input: TensorId,
+    pub output: TensorId,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Op {
+    Conv(Conv),
+    Add(Add),
+    Pool(Pool),
+    Concat(Concat),
+    Copy(Copy),
+    Reshape(Reshape),
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Node {
+    pub name: String,
+    pub op: Op,
+}
+
+/// Nodes stand in an order in which they can be executed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Graph {
+    pub name: String,
+    pub tensors: Vec<Tensor>,
+    pub nodes: Vec<Node>,
+    pub inputs: Vec<TensorId>,
+    pub outputs: Vec<TensorId>,
+}

@@ -1,0 +1,3 @@
+//! Importers, integer graph, lowering and program files.
+
+pub mod ir;

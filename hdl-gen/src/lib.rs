@@ -1,0 +1,9 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Configuration, architecture, instruction set and Verilog generation of Brickwork.
+
+pub mod arch;
+pub mod config;
+pub mod isa;
+
+pub use arch::Arch;
+pub use config::Config;

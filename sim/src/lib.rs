@@ -1,0 +1,1 @@
+//! Machine model, timing model and co-simulation.
