@@ -4,6 +4,7 @@
 //! All values are *codes* (stored integers). Zero points, batch norms and scales are already folded into requantization, so
 //! that each operator has exact integer semantics. Layout is `[y][x][c]`, batch 1.
 
+pub use hdl_gen::numfmt::{ChannelParams, Rounding};
 use serde::{Deserialize, Serialize};
 
 /// Integer type of a tensor.
@@ -25,27 +26,6 @@ pub struct Tensor {
     /// real = scale * (code - zero_point); for people and for host operators, not used by integer operators.
     pub scale: f64,
     pub zero_point: i32,
-}
-
-/// How a fraction becomes an integer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Rounding {
-    Floor = 0,
-    HalfUp = 1,
-    HalfEven = 2,
-    /// Half up at bit 31, then half away from zero (gemmlowp, TFLite reference kernels).
-    TfLite = 3,
-}
-
-/// Requantization of one output channel: `round(((acc + bias) * multiplier + addend) / 2^(31 + shift))`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ChannelParams {
-    pub bias: i32,
-    pub multiplier: i32,
-    /// Places the thresholds between two accumulator values.
-    pub addend: u32,
-    /// 0..=63; from 42 on every result is a rounding of 0 or -1.
-    pub shift: u8,
 }
 
 /// From accumulators to codes.

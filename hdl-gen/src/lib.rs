@@ -3,7 +3,9 @@
 
 pub mod arch;
 pub mod config;
+pub mod emit;
 pub mod isa;
+pub mod numfmt;
 
 pub use arch::Arch;
 pub use config::Config;

@@ -1,1 +1,3 @@
 //! Machine model, timing model and co-simulation.
+
+pub mod image;
