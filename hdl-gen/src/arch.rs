@@ -150,12 +150,7 @@ impl Arch {
         let lo = slot * 36 + half * ACC_SEG_BITS;
         let width = [ACC_SEG_BITS, 36, ACC_VALUE_BITS, ACC_VALUE_BITS][q as usize];
         let column = (slot * 2 + half) / self.brick_bits;
-        AccSlot {
-            group: bus * (self.groups / self.drain_buses) + g,
-            lo,
-            width,
-            column,
-        }
+        AccSlot { group: bus * (self.groups / self.drain_buses) + g, lo, width, column }
     }
 
     /// Memory words (of 64 * ports bits) that one word of a buffer takes in a `load`.
@@ -214,7 +209,5 @@ fn config_hash(config: &Config) -> u64 {
     let version = crate::isa::VERSION_VALUE.to_le_bytes();
     text.bytes()
         .chain(version)
-        .fold(0xcbf2_9ce4_8422_2325, |h, b| {
-            (h ^ b as u64).wrapping_mul(0x0000_0100_0000_01b3)
-        })
+        .fold(0xcbf2_9ce4_8422_2325, |h, b| (h ^ b as u64).wrapping_mul(0x0000_0100_0000_01b3))
 }

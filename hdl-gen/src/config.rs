@@ -106,11 +106,7 @@ pub struct Axi {
 
 impl Default for Axi {
     fn default() -> Self {
-        Axi {
-            data_bits: 64,
-            read_ports: 1,
-            burst_beats: 16,
-        }
+        Axi { data_bits: 64, read_ports: 1, burst_beats: 16 }
     }
 }
 

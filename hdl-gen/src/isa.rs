@@ -112,13 +112,7 @@ pub enum LoadDst {
 }
 
 impl LoadDst {
-    pub const ALL: [LoadDst; 5] = [
-        LoadDst::Act,
-        LoadDst::Wgt,
-        LoadDst::Param,
-        LoadDst::Tap,
-        LoadDst::Table,
-    ];
+    pub const ALL: [LoadDst; 5] = [LoadDst::Act, LoadDst::Wgt, LoadDst::Param, LoadDst::Tap, LoadDst::Table];
     pub fn from_bits(v: u64) -> Option<Self> {
         Self::ALL.into_iter().find(|d| *d as u64 == v)
     }
@@ -136,22 +130,10 @@ pub enum WindowOp {
 }
 
 const fn f(name: &'static str, lo: u32, width: u32, doc: &'static str) -> Field {
-    Field {
-        name,
-        lo,
-        width,
-        signed: false,
-        doc,
-    }
+    Field { name, lo, width, signed: false, doc }
 }
 const fn s(name: &'static str, lo: u32, width: u32, doc: &'static str) -> Field {
-    Field {
-        name,
-        lo,
-        width,
-        signed: true,
-        doc,
-    }
+    Field { name, lo, width, signed: true, doc }
 }
 
 /// The instruction table.
@@ -296,10 +278,7 @@ pub const INSTRUCTIONS: &[InstrDef] = &[
 
 impl Op {
     pub fn def(self) -> &'static InstrDef {
-        INSTRUCTIONS
-            .iter()
-            .find(|d| d.op == self)
-            .expect("every opcode stands in the table")
+        INSTRUCTIONS.iter().find(|d| d.op == self).expect("every opcode stands in the table")
     }
     pub fn from_bits(bits: u8) -> Option<Op> {
         INSTRUCTIONS.iter().map(|d| d.op).find(|o| *o as u8 == bits)
@@ -370,21 +349,14 @@ impl Instr {
     /// Sets one operand. Errors: no such operand, or the value does not fit.
     pub fn with(self, field: &str, value: i64) -> Result<Self, EncodeError> {
         let def = self.op().expect("made by `new`").def();
-        let err = |range| EncodeError {
-            mnemonic: def.mnemonic,
-            field: field.into(),
-            value,
-            range,
-        };
+        let err = |range| EncodeError { mnemonic: def.mnemonic, field: field.into(), value, range };
         let fd = def.field(field).ok_or_else(|| err(None))?;
         let (lo, hi) = fd.range();
         if value < lo || value > hi {
             return Err(err(Some((lo, hi))));
         }
         let mask = ((1u128 << fd.width) - 1) << fd.lo;
-        Ok(Instr(
-            (self.0 & !mask) | (((value as u128) << fd.lo) & mask),
-        ))
+        Ok(Instr((self.0 & !mask) | (((value as u128) << fd.lo) & mask)))
     }
     /// Waits for one token of each queue in the mask (see [`Queue::bit`]).
     pub fn wait(self, mask: u8) -> Self {
@@ -410,9 +382,7 @@ impl Instr {
     /// Value of an operand, sign-extended where the field is signed. The instruction must have it.
     pub fn get(self, field: &str) -> i64 {
         let def = self.op().expect("legal opcode").def();
-        let fd = def
-            .field(field)
-            .unwrap_or_else(|| panic!("{} has no `{field}`", def.mnemonic));
+        let fd = def.field(field).unwrap_or_else(|| panic!("{} has no `{field}`", def.mnemonic));
         let raw = bits(self.0, fd.lo, fd.width);
         if fd.signed && fd.width < 64 && (raw >> (fd.width - 1)) & 1 == 1 {
             raw as i64 - (1i64 << fd.width)
@@ -448,11 +418,7 @@ impl fmt::Display for Instr {
             }
         }
         for (word, mask) in [("wait", self.wait_mask()), ("signal", self.signal_mask())] {
-            let names: Vec<_> = Queue::ALL
-                .iter()
-                .filter(|q| mask & q.bit() != 0)
-                .map(|q| q.name())
-                .collect();
+            let names: Vec<_> = Queue::ALL.iter().filter(|q| mask & q.bit() != 0).map(|q| q.name()).collect();
             if !names.is_empty() {
                 write!(f, " {word}={}", names.join("+"))?;
             }
@@ -488,12 +454,7 @@ pub struct Register {
 }
 
 const fn r(name: &'static str, offset: u32, access: Access, doc: &'static str) -> Register {
-    Register {
-        name,
-        offset,
-        access,
-        doc,
-    }
+    Register { name, offset, access, doc }
 }
 
 /// Value of the `ID` register: "BRWK".
@@ -504,134 +465,29 @@ pub const VERSION_VALUE: u32 = 0x0000_0100;
 /// The register map.
 pub const REGISTERS: &[Register] = &[
     r("ID", 0x00, Access::ReadOnly, "0x4252574b, \"BRWK\""),
-    r(
-        "VERSION",
-        0x04,
-        Access::ReadOnly,
-        "hardware version: major 16, minor 8, patch 8 bits",
-    ),
-    r(
-        "HASH_LO",
-        0x08,
-        Access::ReadOnly,
-        "configuration hash, low word",
-    ),
-    r(
-        "HASH_HI",
-        0x0c,
-        Access::ReadOnly,
-        "configuration hash, high word",
-    ),
-    r(
-        "CTRL",
-        0x10,
-        Access::WriteOneActs,
-        "bit 0 start, bit 1 soft reset",
-    ),
-    r(
-        "STATUS",
-        0x14,
-        Access::ReadOnly,
-        "bit 0 busy, bit 1 done, bit 2 error",
-    ),
-    r(
-        "IRQ_ENABLE",
-        0x18,
-        Access::ReadWrite,
-        "bit 0 done, bit 1 error",
-    ),
-    r(
-        "IRQ_STATUS",
-        0x1c,
-        Access::WriteOneClears,
-        "bit 0 done, bit 1 error",
-    ),
+    r("VERSION", 0x04, Access::ReadOnly, "hardware version: major 16, minor 8, patch 8 bits"),
+    r("HASH_LO", 0x08, Access::ReadOnly, "configuration hash, low word"),
+    r("HASH_HI", 0x0c, Access::ReadOnly, "configuration hash, high word"),
+    r("CTRL", 0x10, Access::WriteOneActs, "bit 0 start, bit 1 soft reset"),
+    r("STATUS", 0x14, Access::ReadOnly, "bit 0 busy, bit 1 done, bit 2 error"),
+    r("IRQ_ENABLE", 0x18, Access::ReadWrite, "bit 0 done, bit 1 error"),
+    r("IRQ_STATUS", 0x1c, Access::WriteOneClears, "bit 0 done, bit 1 error"),
     r("ERROR_CODE", 0x20, Access::ReadOnly, "see the error table"),
-    r(
-        "ERROR_INSTR",
-        0x24,
-        Access::ReadOnly,
-        "number of the instruction that failed",
-    ),
-    r(
-        "PROGRAM",
-        0x28,
-        Access::ReadWrite,
-        "byte address of the program, a multiple of 16",
-    ),
-    r(
-        "BASE0",
-        0x30,
-        Access::ReadWrite,
-        "byte address of region 0 (constants), a multiple of 8",
-    ),
-    r(
-        "BASE1",
-        0x34,
-        Access::ReadWrite,
-        "byte address of region 1 (input)",
-    ),
-    r(
-        "BASE2",
-        0x38,
-        Access::ReadWrite,
-        "byte address of region 2 (output)",
-    ),
-    r(
-        "BASE3",
-        0x3c,
-        Access::ReadWrite,
-        "byte address of region 3 (scratch)",
-    ),
-    r(
-        "WATCHDOG",
-        0x40,
-        Access::ReadWrite,
-        "cycles without progress before an error; 0 = off",
-    ),
-    r(
-        "CYCLES_LO",
-        0x44,
-        Access::ReadOnly,
-        "cycles of the present or last run, low word",
-    ),
+    r("ERROR_INSTR", 0x24, Access::ReadOnly, "number of the instruction that failed"),
+    r("PROGRAM", 0x28, Access::ReadWrite, "byte address of the program, a multiple of 16"),
+    r("BASE0", 0x30, Access::ReadWrite, "byte address of region 0 (constants), a multiple of 8"),
+    r("BASE1", 0x34, Access::ReadWrite, "byte address of region 1 (input)"),
+    r("BASE2", 0x38, Access::ReadWrite, "byte address of region 2 (output)"),
+    r("BASE3", 0x3c, Access::ReadWrite, "byte address of region 3 (scratch)"),
+    r("WATCHDOG", 0x40, Access::ReadWrite, "cycles without progress before an error; 0 = off"),
+    r("CYCLES_LO", 0x44, Access::ReadOnly, "cycles of the present or last run, low word"),
     r("CYCLES_HI", 0x48, Access::ReadOnly, "high word"),
-    r(
-        "PASS_BUSY",
-        0x4c,
-        Access::ReadOnly,
-        "cycles in which the array was fed",
-    ),
-    r(
-        "PASS_WAIT_TOKEN",
-        0x50,
-        Access::ReadOnly,
-        "cycles in which the pass queue waited for a token",
-    ),
-    r(
-        "PASS_WAIT_WGT",
-        0x54,
-        Access::ReadOnly,
-        "cycles in which a pass waited for its weights",
-    ),
-    r(
-        "LOAD_BUSY",
-        0x58,
-        Access::ReadOnly,
-        "cycles in which the load unit worked",
-    ),
-    r(
-        "POST_BUSY",
-        0x5c,
-        Access::ReadOnly,
-        "cycles in which post-processing issued beats",
-    ),
-    r(
-        "WGT_BUSY",
-        0x60,
-        Access::ReadOnly,
-        "cycles in which weights were shifted in",
-    ),
+    r("PASS_BUSY", 0x4c, Access::ReadOnly, "cycles in which the array was fed"),
+    r("PASS_WAIT_TOKEN", 0x50, Access::ReadOnly, "cycles in which the pass queue waited for a token"),
+    r("PASS_WAIT_WGT", 0x54, Access::ReadOnly, "cycles in which a pass waited for its weights"),
+    r("LOAD_BUSY", 0x58, Access::ReadOnly, "cycles in which the load unit worked"),
+    r("POST_BUSY", 0x5c, Access::ReadOnly, "cycles in which post-processing issued beats"),
+    r("WGT_BUSY", 0x60, Access::ReadOnly, "cycles in which weights were shifted in"),
 ];
 
 /// What stops a run. The discriminant is the value of `ERROR_CODE`.
@@ -662,12 +518,7 @@ mod tests {
         for d in INSTRUCTIONS {
             let mut used = 0u128;
             for fd in d.fields {
-                assert!(
-                    fd.lo + fd.width <= SIGNAL.0,
-                    "{}.{} reaches the header",
-                    d.mnemonic,
-                    fd.name
-                );
+                assert!(fd.lo + fd.width <= SIGNAL.0, "{}.{} reaches the header", d.mnemonic, fd.name);
                 let m = ((1u128 << fd.width) - 1) << fd.lo;
                 assert_eq!(used & m, 0, "{}.{} overlaps", d.mnemonic, fd.name);
                 used |= m;
@@ -696,11 +547,7 @@ mod tests {
     fn registers_have_distinct_aligned_offsets() {
         for (i, a) in REGISTERS.iter().enumerate() {
             assert_eq!(a.offset % 4, 0);
-            assert!(
-                REGISTERS[..i].iter().all(|b| b.offset != a.offset),
-                "{}",
-                a.name
-            );
+            assert!(REGISTERS[..i].iter().all(|b| b.offset != a.offset), "{}", a.name);
         }
     }
 }

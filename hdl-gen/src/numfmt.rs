@@ -21,12 +21,7 @@ pub enum Rounding {
 }
 
 impl Rounding {
-    pub const ALL: [Rounding; 4] = [
-        Rounding::Floor,
-        Rounding::HalfUp,
-        Rounding::HalfEven,
-        Rounding::TfLite,
-    ];
+    pub const ALL: [Rounding; 4] = [Rounding::Floor, Rounding::HalfUp, Rounding::HalfEven, Rounding::TfLite];
     pub fn from_bits(v: u64) -> Option<Self> {
         Self::ALL.into_iter().find(|r| *r as u64 == v)
     }
@@ -92,11 +87,7 @@ mod tests {
     /// gemmlowp's two functions, word for word from their definition in TFLite's documentation of the kernels.
     fn gemmlowp(v: i64, m: i32, shift: u32) -> i64 {
         let p = v as i128 * m as i128;
-        let nudge = if p >= 0 {
-            1i128 << 30
-        } else {
-            1 - (1i128 << 30)
-        };
+        let nudge = if p >= 0 { 1i128 << 30 } else { 1 - (1i128 << 30) };
         let high = (p + nudge) / (1i128 << 31);
         let mask = (1i128 << shift) - 1;
         let threshold = (mask >> 1) + (high < 0) as i128;
@@ -108,12 +99,7 @@ mod tests {
         for shift in 0..12 {
             for m in [1 << 30, (1 << 30) + 1, 1_717_986_918, i32::MAX] {
                 for v in -3000..3000 {
-                    let p = ChannelParams {
-                        bias: 0,
-                        multiplier: m,
-                        addend: 0,
-                        shift,
-                    };
+                    let p = ChannelParams { bias: 0, multiplier: m, addend: 0, shift };
                     assert_eq!(
                         round_scaled(v, &p, Rounding::TfLite),
                         gemmlowp(v, m, shift as u32),

@@ -35,11 +35,7 @@ pub struct MemoryTiming {
 
 impl Default for MemoryTiming {
     fn default() -> Self {
-        MemoryTiming {
-            latency_cycles: 40,
-            stall: 0,
-            seed: 1,
-        }
+        MemoryTiming { latency_cycles: 40, stall: 0, seed: 1 }
     }
 }
 

@@ -96,23 +96,12 @@ fn ident(mnemonic: &str) -> String {
 }
 
 /// Renders `template` (its text) into the file `name`, with `x` as the unit's own variables.
-pub fn render<X: Serialize>(
-    arch: &Arch,
-    name: &str,
-    template: &str,
-    x: &X,
-) -> Result<RtlFile, EmitError> {
-    let fail = |e: tera::Error| EmitError {
-        file: name.into(),
-        reason: error_chain(&e),
-    };
+pub fn render<X: Serialize>(arch: &Arch, name: &str, template: &str, x: &X) -> Result<RtlFile, EmitError> {
+    let fail = |e: tera::Error| EmitError { file: name.into(), reason: error_chain(&e) };
     let vars = Vars {
         a: arch,
         d: Derived::new(arch),
-        op: INSTRUCTIONS
-            .iter()
-            .map(|i| (ident(i.mnemonic), format!("8'h{:02x}", i.op as u8)))
-            .collect(),
+        op: INSTRUCTIONS.iter().map(|i| (ident(i.mnemonic), format!("8'h{:02x}", i.op as u8))).collect(),
         f: INSTRUCTIONS
             .iter()
             .map(|i| {
@@ -123,23 +112,17 @@ pub fn render<X: Serialize>(
         x,
     };
     let mut tera = tera::Tera::default();
-    tera.autoescape_on(vec![]);
+    tera.autoescape_on(Vec::<&str>::new());
     tera.set_delimiters(delimiters()).map_err(fail)?;
     tera.add_raw_template(name, template).map_err(fail)?;
     let context = tera::Context::from_serialize(&vars).map_err(fail)?;
     let body = tera.render(name, &context).map_err(fail)?;
-    Ok(RtlFile {
-        name: name.into(),
-        text: format!("{}{body}", banner(arch)),
-    })
+    Ok(RtlFile { name: name.into(), text: format!("{}{body}", banner(arch)) })
 }
 
 /// A Verilog file that is the same for every configuration.
 pub fn fixed(arch: &Arch, name: &str, text: &str) -> RtlFile {
-    RtlFile {
-        name: name.into(),
-        text: format!("{}{text}", banner(arch)),
-    }
+    RtlFile { name: name.into(), text: format!("{}{text}", banner(arch)) }
 }
 
 fn delimiters() -> tera::Delimiters {
