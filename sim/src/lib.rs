@@ -1,3 +1,4 @@
 //! Machine model, timing model and co-simulation.
 
 pub mod image;
+pub mod machine;
