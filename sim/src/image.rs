@@ -39,6 +39,34 @@ impl Default for MemoryTiming {
     }
 }
 
+/// Addresses that answer with an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Fault {
+    /// First byte address of the simulated memory (see [`region_base`]) and number of bytes.
+    pub start: u64,
+    pub bytes: u64,
+    /// DECERR instead of SLVERR.
+    pub decerr: bool,
+}
+
+impl Fault {
+    pub fn covers(&self, address: u64) -> bool {
+        address >= self.start && address - self.start < self.bytes
+    }
+}
+
+/// How a program is run.
+///
+/// A read beat at a faulty address answers with the error and data 0; a write burst with at least one faulty beat answers
+/// with the error and none of its faulty beats is stored.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct RunOptions {
+    pub timing: MemoryTiming,
+    /// Value of the `WATCHDOG` register: cycles without progress before an error; 0 = off.
+    pub watchdog_cycles: u32,
+    pub faults: Vec<Fault>,
+}
+
 /// What the counters of the machine said.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Counters {
