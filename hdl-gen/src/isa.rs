@@ -507,6 +507,8 @@ pub enum ErrorCode {
     BusWrite = 5,
     /// No progress for `WATCHDOG` cycles.
     Watchdog = 6,
+    /// More than 255 tokens in one counter; `ERROR_INSTR` is the next instruction to be dispatched, as for the watchdog.
+    TokenOverflow = 7,
 }
 
 #[cfg(test)]
