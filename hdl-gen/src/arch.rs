@@ -192,6 +192,41 @@ impl Arch {
         }
     }
 
+    /// Beats of post-processing that make one channel block: lanes / requant_lanes.
+    pub fn block_beats(&self) -> u32 {
+        self.lanes / self.requant_lanes
+    }
+
+    /// 64-bit words of one bank word in DRAM.
+    pub fn bank_word_beats(&self) -> u32 {
+        self.bank_word_bits.div_ceil(64)
+    }
+
+    /// Cycles in which post-processing writes out one channel block of `planes` planes, or one beat of 32-bit results.
+    pub fn post_write_cycles(&self, planes: u32, int32: bool, dram: bool) -> u32 {
+        match (int32, dram) {
+            (true, _) => self.requant_lanes / 2,
+            (false, true) => planes.div_ceil(PLANES_PER_WORD) * self.bank_word_beats(),
+            (false, false) => planes.div_ceil(PLANES_PER_WORD),
+        }
+    }
+
+    /// Smallest legal `gap` of a `post.mode`: idle cycles after each channel block (bit-planes) or beat (`int32`).
+    ///
+    /// - `planes`: planes of the result, 1..=16 (not minus 1).
+    /// - `pixel_beats`: beats of one result pixel over all tiles (tiles * beats); a pixel that ends inside a block makes a
+    ///   short block, which must still leave time to write the block before it.
+    /// - `slots`: issue slots of one beat: the accumulators of the window (1 without), or 3 for an addition.
+    pub fn post_gap(&self, planes: u32, int32: bool, dram: bool, pixel_beats: u32, slots: u32) -> u32 {
+        let full = self.block_beats();
+        let shortest = match (int32, pixel_beats % full) {
+            (true, _) => 1,
+            (false, 0) => full,
+            (false, rest) => rest,
+        };
+        self.post_write_cycles(planes, int32, dram).saturating_sub(shortest * slots)
+    }
+
     /// Steps in which `planes` activation planes stream through the array.
     pub fn steps(&self, planes: u32) -> u32 {
         planes.div_ceil(self.brick_bits)
