@@ -511,6 +511,38 @@ pub enum ErrorCode {
     TokenOverflow = 7,
 }
 
+/// Every value of `ERROR_CODE` with its name and what it means, in order.
+#[rustfmt::skip]
+pub const ERRORS: &[(ErrorCode, &str, &str)] = &[
+    (ErrorCode::None, "none", "no error"),
+    (ErrorCode::BadOpcode, "bad opcode", "unknown opcode, or `begin` in the middle, or no `begin` at the start"),
+    (ErrorCode::BadOperand, "bad operand", "operand outside what the configuration has"),
+    (ErrorCode::WrongConfig, "wrong configuration", "the program was made for another configuration"),
+    (ErrorCode::BusRead, "bus read", "a read answered SLVERR or DECERR"),
+    (ErrorCode::BusWrite, "bus write", "a write answered SLVERR or DECERR"),
+    (ErrorCode::Watchdog, "watchdog", "no progress for `WATCHDOG` cycles; `ERROR_INSTR` is the next instruction to be dispatched"),
+    (ErrorCode::TokenOverflow, "token overflow",
+        "more than 255 tokens in one counter; `ERROR_INSTR` is the next instruction to be dispatched"),
+];
+
+impl ErrorCode {
+    /// `None` for a code that the hardware does not have.
+    pub fn from_bits(v: u32) -> Option<Self> {
+        ERRORS.iter().map(|e| e.0).find(|c| *c as u32 == v)
+    }
+    pub fn name(self) -> &'static str {
+        ERRORS[self as usize].1
+    }
+    pub fn doc(self) -> &'static str {
+        ERRORS[self as usize].2
+    }
+}
+impl fmt::Display for ErrorCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.name(), self.doc())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -543,6 +575,15 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn error_table_is_in_order_of_the_codes() {
+        for (i, (code, _, _)) in ERRORS.iter().enumerate() {
+            assert_eq!(*code as usize, i);
+            assert_eq!(ErrorCode::from_bits(i as u32), Some(*code));
+        }
+        assert_eq!(ErrorCode::from_bits(ERRORS.len() as u32), None);
     }
 
     #[test]
