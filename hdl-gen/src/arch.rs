@@ -232,6 +232,31 @@ impl Arch {
         planes.div_ceil(self.brick_bits)
     }
 
+    /// Cycles from row 0's act word (and its token) at the input of the array to the registered sums at the foot of
+    /// group 0: `rows - 1` of input skew, then registers for activation, lane counters, adder tree, partial sum. Group
+    /// `g` is `g` cycles later.
+    pub fn array_latency(&self) -> u32 {
+        self.rows + 3
+    }
+
+    /// Cycles from a token at the input of the array to `done_o`: `tok_done_i` in cycle t shows in t + this. In that
+    /// cycle `acc_rd` may already read the pixel (fused, Horner, accumulated, written: five registers after the foot).
+    pub fn token_done_latency(&self) -> u32 {
+        self.array_latency() + (self.groups - 1) + 5
+    }
+
+    /// Smallest number of cycles between the `tok_last` of two pixels with the same accumulator address for the second
+    /// one's read-modify-write to see the first one's result.
+    pub fn acc_rmw_distance(&self) -> u32 {
+        4
+    }
+
+    /// Cycles from the token of a step whose rows swap (row r's `swap_i` r cycles after the token) to the first cycle in
+    /// which `shift_en_i` of any row may be high again: until then some group's shadow weights are still needed.
+    pub fn swap_latency(&self) -> u32 {
+        self.rows + self.groups - 2
+    }
+
     /// Binary multiply-accumulates per cycle.
     pub fn binary_macs(&self) -> u64 {
         self.rows as u64 * self.act_bits as u64 * self.columns as u64 * self.brick_bits as u64
