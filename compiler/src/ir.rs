@@ -154,3 +154,87 @@ pub struct Graph {
     pub inputs: Vec<TensorId>,
     pub outputs: Vec<TensorId>,
 }
+
+impl IntType {
+    pub const RAW: IntType = IntType { bits: 32, signed: true };
+
+    /// Smallest and largest value.
+    pub fn range(self) -> (i64, i64) {
+        let top = 1i64 << (self.bits.clamp(1, 63) - self.signed as u8);
+        if self.signed {
+            (-top, top - 1)
+        } else {
+            (0, top - 1)
+        }
+    }
+
+    pub fn contains(self, value: i64) -> bool {
+        let (lo, hi) = self.range();
+        (lo..=hi).contains(&value)
+    }
+
+    /// The narrowest type that holds `lo..=hi`; unsigned when `lo >= 0`.
+    pub fn holding(lo: i64, hi: i64) -> IntType {
+        let signed = lo < 0;
+        let magnitude = hi.max(if signed { -(lo + 1) } else { 0 }).max(0);
+        let bits = (64 - magnitude.leading_zeros()) as u8 + signed as u8;
+        IntType { bits: bits.max(1), signed }
+    }
+}
+
+impl Tensor {
+    /// Number of codes.
+    pub fn len(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl Requant {
+    /// The parameters of `channel`; a single entry serves all channels.
+    pub fn channel(&self, channel: usize) -> &ChannelParams {
+        &self.channels[if self.channels.len() == 1 { 0 } else { channel }]
+    }
+}
+
+impl Op {
+    /// Tensors that the operator reads.
+    pub fn inputs(&self) -> Vec<TensorId> {
+        match self {
+            Op::Conv(o) => vec![o.input],
+            Op::Add(o) => vec![o.a, o.b],
+            Op::Pool(o) => vec![o.input],
+            Op::Concat(o) => o.inputs.clone(),
+            Op::Copy(o) => vec![o.input],
+            Op::Reshape(o) => vec![o.input],
+        }
+    }
+
+    /// The tensor that the operator writes.
+    pub fn output(&self) -> TensorId {
+        match self {
+            Op::Conv(o) => o.output,
+            Op::Add(o) => o.output,
+            Op::Pool(o) => o.output,
+            Op::Concat(o) => o.output,
+            Op::Copy(o) => o.output,
+            Op::Reshape(o) => o.output,
+        }
+    }
+
+    /// Name of the kind, for reports.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Op::Conv(_) => "conv",
+            Op::Add(_) => "add",
+            Op::Pool(Pool { kind: PoolKind::Max, .. }) => "max_pool",
+            Op::Pool(_) => "sum_pool",
+            Op::Concat(_) => "concat",
+            Op::Copy(_) => "copy",
+            Op::Reshape(_) => "reshape",
+        }
+    }
+}

@@ -1,3 +1,7 @@
 //! Importers, integer graph, lowering and program files.
 
+pub mod check;
+pub mod golden;
+pub mod host;
 pub mod ir;
+pub mod npz;
