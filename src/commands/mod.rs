@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! One file per command.
+
+mod gen;
+
+use crate::cli::{Cli, Command};
+use crate::{isa_doc, Failure};
+use hdl_gen::Config;
+use std::io::Write;
+
+/// How a command that could be done ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    Done,
+    /// Results are not what they should be.
+    Differs,
+}
+
+/// Runs a command and prints its result on standard output.
+pub fn run(cli: &Cli) -> Result<Outcome, Failure> {
+    match &cli.command {
+        Command::Gen(arguments) => print(&gen::run(arguments)?),
+        Command::Schema => print(&Config::json_schema()),
+        Command::Isa(arguments) if arguments.markdown => print(&isa_doc::markdown()),
+        Command::Isa(_) => print(&isa_doc::text()),
+    }
+}
+
+/// Prints; a reader that closed the pipe early is no error.
+fn print(text: &str) -> Result<Outcome, Failure> {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => Err(Failure::other(format!("cannot print: {e}"))),
+        _ => Ok(Outcome::Done),
+    }
+}

@@ -1,0 +1,11 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! The `brickwork` command: what stands between the command line and the crates that do the work.
+
+pub mod cli;
+pub mod commands;
+pub mod failure;
+pub mod generate;
+pub mod isa_doc;
+pub mod out_dir;
+
+pub use failure::Failure;
