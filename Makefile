@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: Apache-2.0 OR MIT
+# `make help` prints the lines with two hashes.
+
+CONFIG ?= configs/zynq7020.toml
+CARGO  ?= cargo
+BRICKWORK = $(CARGO) run --quiet --
+
+# Runs one command; if it fails, prints how to repeat it.
+run = @$(1) || { status=$$?; printf '\nfailed; repeat with:\n  %s\n' '$(subst ','\'',$(1))' >&2; exit $$status; }
+
+.PHONY: help demo gen test test-long lint fmt clippy rtl-lint bless setup setup-test clean
+
+help: ## Print this help
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: setup ## Generate zynq7020, compile a network, run real digits on the RTL, print the table
+	$(call run,$(BRICKWORK) gen configs/zynq7020.toml)
+	$(call run,$(BRICKWORK) verify models/TFC_1W2A.onnx --config configs/zynq7020.toml --inputs models/TFC_1W2A.vectors.npz --backend rtl)
+
+gen: ## Generate the Verilog of CONFIG (default configs/zynq7020.toml) into build/
+	$(call run,$(BRICKWORK) gen $(CONFIG))
+
+test: setup-test lint ## All that CI runs: lint and every test but the long ones
+	$(call run,$(CARGO) test --workspace)
+
+test-long: setup-test ## The long tests: thousands of random networks, configurations and programs
+	$(call run,$(CARGO) test --workspace --release -- --ignored --nocapture)
+
+lint: fmt clippy rtl-lint ## Format, Clippy, Verilator -Wall and Yosys over all configurations
+
+fmt:
+	$(call run,$(CARGO) fmt --all -- --check)
+
+clippy:
+	$(call run,$(CARGO) clippy --workspace --all-targets --quiet -- -D warnings)
+
+rtl-lint: setup-test
+	$(call run,$(CARGO) test --test lint)
+
+bless: ## Rewrite the committed texts (messages, docs/isa.md, schema); read the change afterwards
+	$(call run,BLESS=1 $(CARGO) test --test config --test docs)
+
+setup: ## Install what co-simulation needs and is missing (Debian-like machines)
+	$(call run,tools/setup.sh)
+
+setup-test:
+	$(call run,tools/setup.sh test)
+
+clean: ## Remove everything that was built or generated
+	$(call run,$(CARGO) clean)
+	$(call run,rm -rf build)
