@@ -1,4 +1,5 @@
 //! Machine model, timing model and co-simulation.
 
+pub mod cosim;
 pub mod image;
 pub mod machine;
