@@ -362,10 +362,8 @@ fn read_result(session: &mut Session) -> Result<RunResult, CosimError> {
 }
 
 fn error_code(value: u32) -> Result<ErrorCode, CosimError> {
-    use ErrorCode::*;
-    [BadOpcode, BadOperand, WrongConfig, BusRead, BusWrite, Watchdog]
-        .into_iter()
-        .find(|c| *c as u32 == value)
+    ErrorCode::from_bits(value)
+        .filter(|c| *c != ErrorCode::None)
         .ok_or_else(|| CosimError::Protocol { detail: format!("ERROR_CODE reads {value}") })
 }
 
