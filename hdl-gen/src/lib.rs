@@ -5,6 +5,7 @@ pub mod arch;
 pub mod config;
 pub mod emit;
 pub mod isa;
+pub mod leaf;
 pub mod numfmt;
 
 pub use arch::Arch;
