@@ -7,5 +7,6 @@ pub mod failure;
 pub mod generate;
 pub mod isa_doc;
 pub mod out_dir;
+pub mod report;
 
 pub use failure::Failure;
