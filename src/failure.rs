@@ -10,7 +10,11 @@ use std::path::Path;
 #[derive(Debug)]
 pub enum Failure {
     /// A file or folder could not be read or written.
-    File { doing: &'static str, path: String, reason: String },
+    File {
+        doing: &'static str,
+        path: String,
+        reason: String,
+    },
     Config(ConfigErrors),
     /// Anything else, said by the part that found it.
     Other(String),

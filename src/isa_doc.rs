@@ -15,7 +15,8 @@ pub fn markdown() -> String {
     for d in INSTRUCTIONS {
         let doc = cell(d.doc);
         let link = anchor(d);
-        let _ = writeln!(page, "| 0x{:02x} | [`{}`](#{link}) | {} | {doc} |", d.op as u8, d.mnemonic, queue(d));
+        let _ =
+            writeln!(page, "| 0x{:02x} | [`{}`](#{link}) | {} | {doc} |", d.op as u8, d.mnemonic, queue(d));
     }
     for d in INSTRUCTIONS {
         instruction(&mut page, d);

@@ -28,7 +28,8 @@ pub fn write_whole(dir: &Path, tree: &Tree, marker: &str) -> Result<(), Failure>
 
 /// First path components, each once.
 fn top_entries(tree: &Tree) -> Vec<String> {
-    let mut entries: Vec<String> = tree.iter().map(|(p, _)| p.split('/').next().unwrap_or(p).to_string()).collect();
+    let mut entries: Vec<String> =
+        tree.iter().map(|(p, _)| p.split('/').next().unwrap_or(p).to_string()).collect();
     entries.sort();
     entries.dedup();
     entries

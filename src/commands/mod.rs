@@ -29,7 +29,9 @@ pub fn run(cli: &Cli) -> Result<Outcome, Failure> {
 /// Prints; a reader that closed the pipe early is no error.
 fn print(text: &str) -> Result<Outcome, Failure> {
     match std::io::stdout().write_all(text.as_bytes()) {
-        Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => Err(Failure::other(format!("cannot print: {e}"))),
+        Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Failure::other(format!("cannot print: {e}")))
+        }
         _ => Ok(Outcome::Done),
     }
 }

@@ -36,7 +36,10 @@ pub fn verilog<B: Block>(name: &str, header: &str, block: &B) -> Result<String, 
     let raw = defines.defines();
     let modules = split(&raw);
     if !modules.iter().any(|m| m.name == name) {
-        return Err(LeafError { name: name.into(), reason: "rust-hdl printed no module of this name".into() });
+        return Err(LeafError {
+            name: name.into(),
+            reason: "rust-hdl printed no module of this name".into(),
+        });
     }
     let comment: String = header.lines().map(|l| format!("// {l}").trim_end().to_string() + "\n").collect();
     Ok(format!(
