@@ -307,7 +307,7 @@ pub fn parse_npz(bytes: &[u8]) -> Result<Vec<(String, Array)>, NpzError> {
         let skip = name_bytes + u16_at(bytes, at + 30)? + u16_at(bytes, at + 32)?;
         let name = bytes.get(at + CENTRAL_BYTES..at + CENTRAL_BYTES + name_bytes).ok_or_else(cut)?;
         let name = String::from_utf8_lossy(name).into_owned();
-        let array = member(bytes, at).and_then(|b| parse_npy(b));
+        let array = member(bytes, at).and_then(parse_npy);
         let array = array.map_err(|e| NpzError(format!("{name}: {e}")))?;
         arrays.push((name.strip_suffix(".npy").unwrap_or(&name).to_string(), array));
         at += CENTRAL_BYTES + skip;
