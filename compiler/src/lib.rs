@@ -4,4 +4,6 @@ pub mod check;
 pub mod golden;
 pub mod host;
 pub mod ir;
+pub mod lower;
 pub mod npz;
+pub mod program;

@@ -1,0 +1,569 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Operators to stages.
+
+use super::bounds::{channel_bounds, weight_mode, Interval, WeightMode};
+use super::error::CompileErrorKind as Kind;
+use super::layout::Layout;
+use super::nest::Geometry;
+use super::stage::{build_unit, build_units, Feed, Mode, Source, Stage, Tiling, Unit, UnitSpec};
+use crate::ir::{
+    Add, ChannelParams, Concat, Conv, Copy, Graph, IntType, Pool, PoolKind, Requant, Reshape, Rounding,
+    TensorId, Weights,
+};
+use hdl_gen::arch::ACC_VALUE_BITS;
+use hdl_gen::isa::WindowOp;
+use hdl_gen::numfmt::round_scaled;
+use hdl_gen::Arch;
+use std::ops::Range;
+
+/// Multiplier that leaves a code as it is, with any rounding (see [`identity_params`]).
+const IDENTITY_MULTIPLIER: i32 = i32::MAX;
+/// Clamp that lets everything pass.
+const NO_CLAMP: (i32, i32) = (-65536, 65535);
+
+/// What operators need to become stages.
+pub struct Context<'a> {
+    pub arch: &'a Arch,
+    pub graph: &'a Graph,
+}
+
+type Result<T> = std::result::Result<T, Kind>;
+
+/// Parameters with which `round(code + bias)` is `code - offset`: `(v * (2^31 - 1) + addend) / 2^31` rounds to `v` for
+/// every `|v| < 2^30`.
+fn identity_params(offset: i32, rounding: Rounding) -> ChannelParams {
+    let addend = if rounding == Rounding::Floor { 1 << 30 } else { 0 };
+    ChannelParams { bias: -offset, multiplier: IDENTITY_MULTIPLIER, addend, shift: 0 }
+}
+
+impl Mode {
+    /// Codes unchanged.
+    fn identity(arch: &Arch) -> Mode {
+        Mode {
+            rounding: Rounding::HalfUp,
+            zero_point: 0,
+            clamp: NO_CLAMP,
+            raw: false,
+            table: None,
+            window: WindowOp::None,
+            bipolar: false,
+            add: false,
+            wgt_log2: WeightMode::select(arch).log2,
+            shl20: false,
+        }
+    }
+
+    fn of(arch: &Arch, r: &Requant) -> Mode {
+        Mode {
+            rounding: r.rounding,
+            zero_point: r.zero_point,
+            clamp: r.clamp,
+            raw: r.raw,
+            table: r.table.clone(),
+            ..Mode::identity(arch)
+        }
+    }
+}
+
+/// Parameters of an output channel; one entry serves all channels.
+fn channel_params(r: &Requant, channel: usize) -> ChannelParams {
+    r.channels[if r.channels.len() == 1 { 0 } else { channel }]
+}
+
+impl Context<'_> {
+    fn shape(&self, t: TensorId) -> [usize; 3] {
+        self.graph.tensors[t].shape
+    }
+
+    fn ty(&self, t: TensorId) -> IntType {
+        self.graph.tensors[t].ty
+    }
+
+    fn layout(&self, t: TensorId) -> Layout {
+        Layout::new(self.arch, self.shape(t), self.ty(t))
+    }
+
+    /// Results fit the type that stores them; `values`: what each channel's accumulator (biased or not) can be.
+    fn check_requant(
+        &self,
+        r: &Requant,
+        output: TensorId,
+        sums: impl Iterator<Item = Interval>,
+    ) -> Result<()> {
+        let ty = self.ty(output);
+        if r.raw {
+            for (channel, sum) in sums.enumerate() {
+                raw_result(channel, sum, &channel_params(r, channel), r.rounding)?;
+            }
+            return Ok(());
+        }
+        for (channel, sum) in sums.enumerate() {
+            biased(channel, sum, &channel_params(r, channel))?;
+        }
+        if r.table.is_some() && !self.arch.has_table {
+            return Err(Kind::NeedsFeature { feature: "table" });
+        }
+        let (lo, hi) = match &r.table {
+            None => r.clamp,
+            Some(t) => {
+                let values = || (0..=255).filter_map(|i| t.get(i)).map(|v| *v as i32);
+                (values().min().unwrap_or(0), values().max().unwrap_or(0))
+            }
+        };
+        let range = Interval::of(ty);
+        match range.contains(lo as i128) && range.contains(hi as i128) {
+            true => Ok(()),
+            false => Err(Kind::ClampOutsideType { lo, hi }),
+        }
+    }
+
+    /// A convolution, with a max pool on its results where one is fused.
+    pub fn conv(&self, name: &str, conv: &Conv, pool: Option<&Pool>) -> Result<Stage> {
+        let [h, w, ic] = self.shape(conv.input);
+        let [oc, kh, kw, icg] = conv.weights.shape;
+        let x = Interval::of(self.ty(conv.input));
+        let padded = conv.pads != [0; 4];
+        if padded && !x.contains(conv.pad_code as i128) {
+            return Err(Kind::PadCode { code: conv.pad_code });
+        }
+        let lanes = self.arch.lanes as usize;
+        let sum_column = conv.groups == 1 && (!padded || conv.pad_code == 0 || ic % lanes == 0);
+        let mode = weight_mode(self.arch, &conv.weights, x, sum_column)?;
+        self.check_requant(&conv.requant, conv.output, channel_bounds(&conv.weights, x).into_iter())?;
+        let (weights, ocg) = (&conv.weights.data, oc / conv.groups);
+        let source = Source {
+            feed: 0,
+            operand: 0,
+            taps: tap_grid([kh, kw], conv.dilation),
+            mode,
+            channels: Box::new(move |o| o / ocg * icg..(o / ocg + 1) * icg),
+            weight: Box::new(move |o, tap, i| weights[(o * kh * kw + tap) * icg + i - o / ocg * icg]),
+        };
+        let post = Mode { bipolar: mode.bipolar, wgt_log2: mode.log2, ..Mode::of(self.arch, &conv.requant) };
+        let [top, left, ..] = conv.pads;
+        let origin = [-(top as isize), -(left as isize)];
+        let out = self.shape(conv.output);
+        let (geometry, post, output, grid, window) = match pool {
+            None => {
+                let g = Geometry { origin, step: conv.stride, window_step: [1, 1], upsample: 1 };
+                (g, post, conv.output, [out[0], out[1]], [1, 1])
+            }
+            Some(p) => {
+                let step = [0, 1].map(|a| conv.stride[a] * p.stride[a]);
+                let g = Geometry { origin, step, window_step: conv.stride, upsample: 1 };
+                let shape = self.shape(p.output);
+                let post = Mode { window: WindowOp::Max, ..post };
+                (g, post, p.output, [shape[0], shape[1]], p.kernel)
+            }
+        };
+        let tiling = self.conv_tiling(mode.log2, oc, conv.groups, icg, kh * kw);
+        let params = |c: usize| vec![channel_params(&conv.requant, c)];
+        let units = build_units(self.arch, tiling, oc, &post, &params, std::slice::from_ref(&source));
+        debug_assert!(h > 0 && w > 0);
+        Ok(Stage {
+            name: name.into(),
+            op: if conv.groups > 1 && icg == 1 { "depthwise" } else { "conv" },
+            output,
+            export_only: false,
+            grid,
+            window,
+            feeds: vec![Feed {
+                tensor: conv.input,
+                geometry,
+                pad_code: if padded { conv.pad_code } else { 0 },
+                reach: [(kh - 1) * conv.dilation[0], (kw - 1) * conv.dilation[1]],
+            }],
+            units,
+            macs: (out[0] * out[1] * oc * kh * kw * icg) as u64,
+            act_bits: self.ty(conv.input).bits as u32,
+            wgt_bits: if conv.weights.bipolar { 1 } else { conv.weights.ty.bits as u32 },
+        })
+    }
+
+    /// Tile size with the fewest passes: full passes, or (groups) one channel block at a time.
+    fn conv_tiling(&self, log2: u32, oc: usize, groups: usize, icg: usize, taps: usize) -> Tiling {
+        let full = Tiling::new(self.arch, log2);
+        let (lanes, rows, ocg) = (self.arch.lanes as usize, self.arch.rows as usize, oc / groups);
+        let passes = |t: &Tiling| -> usize {
+            (0..oc)
+                .step_by(t.tile)
+                .map(|o| {
+                    let last = (o + t.tile).min(oc) - 1;
+                    let blocks = (last / ocg * icg + icg - 1) / lanes + 1 - o / ocg * icg / lanes;
+                    (blocks * taps).div_ceil(rows)
+                })
+                .sum()
+        };
+        let narrow = full.at_most(self.arch, lanes);
+        match groups > 1 && passes(&narrow) < passes(&full) {
+            true => narrow,
+            false => full,
+        }
+    }
+
+    /// Addition of two tensors of one shape.
+    pub fn add(&self, name: &str, add: &Add) -> Result<Stage> {
+        if !self.arch.has_add {
+            return Err(Kind::NeedsFeature { feature: "add" });
+        }
+        let [h, w, c] = self.shape(add.output);
+        let mut operands = Vec::new();
+        for (tensor, params) in [(add.a, &add.params_a), (add.b, &add.params_b)] {
+            let mut v = Interval::ZERO;
+            v.add_product(1 << add.left_shift, Interval::of(self.ty(tensor)));
+            operands.push(raw_result(0, v, params, add.sum.rounding)?);
+        }
+        let sum = Interval { lo: operands[0].lo + operands[1].lo, hi: operands[0].hi + operands[1].hi };
+        self.check_requant(&add.sum, add.output, std::iter::once(sum))?;
+        let mode = Mode { add: true, shl20: add.left_shift == 20, ..Mode::of(self.arch, &add.sum) };
+        let params = |_| vec![add.params_a, add.params_b, channel_params(&add.sum, 0)];
+        let tiling = Tiling::new(self.arch, mode.wgt_log2);
+        let sources = [0, 1].map(|i| self.select(i, i, c, 0, |o| Some(o)));
+        Ok(Stage {
+            name: name.into(),
+            op: "add",
+            output: add.output,
+            export_only: false,
+            grid: [h, w],
+            window: [1, 1],
+            feeds: vec![same_feed(add.a), same_feed(add.b)],
+            units: build_units(self.arch, tiling, c, &mode, &params, &sources),
+            macs: 0,
+            act_bits: self.ty(add.a).bits.max(self.ty(add.b).bits) as u32,
+            wgt_bits: 1,
+        })
+    }
+
+    /// A source that copies single channels: output channel `o` from `channel(o)` at one tap.
+    fn select<'b>(
+        &self,
+        feed: usize,
+        operand: usize,
+        channels: usize,
+        tap: usize,
+        channel: impl Fn(usize) -> Option<usize> + 'b,
+    ) -> Source<'b> {
+        debug_assert_eq!(tap, 0);
+        Source {
+            feed,
+            operand,
+            taps: vec![[0, 0]],
+            mode: WeightMode::select(self.arch),
+            channels: Box::new(move |o| match channel(o) {
+                Some(c) if c < channels => c..c + 1,
+                _ => 0..0,
+            }),
+            weight: Box::new(|_, _, _| 1),
+        }
+    }
+
+    /// A pool by itself.
+    pub fn pool(&self, name: &str, pool: &Pool) -> Result<Stage> {
+        let [_, _, c] = self.shape(pool.input);
+        let x = Interval::of(self.ty(pool.input));
+        let padded = pool.pads != [0; 4];
+        if padded && !x.contains(pool.pad_code as i128) {
+            return Err(Kind::PadCode { code: pool.pad_code });
+        }
+        let window: usize = pool.kernel.iter().product();
+        let mut sum = Interval::ZERO;
+        sum.add_product(window as i128, x);
+        let requant = match &pool.kind {
+            PoolKind::Max => self.check_stored(pool.input, pool.output).map(|_| None)?,
+            PoolKind::Sum(r) => {
+                self.check_requant(r, pool.output, std::iter::repeat_n(sum, c))?;
+                Some(r)
+            }
+        };
+        if let Some(r) = requant {
+            if self.sum_in_array(pool, c) {
+                return self.pool_as_conv(name, pool, r, c);
+            }
+        }
+        let mode = match requant {
+            None => Mode { window: WindowOp::Max, ..Mode::identity(self.arch) },
+            Some(r) => Mode { window: WindowOp::Sum, ..Mode::of(self.arch, r) },
+        };
+        let params = |o: usize| match requant {
+            None => vec![identity_params(0, Rounding::HalfUp)],
+            Some(r) => vec![channel_params(r, o)],
+        };
+        let tiling = Tiling::new(self.arch, mode.wgt_log2);
+        let out = self.shape(pool.output);
+        let feed = Feed { geometry: pool_geometry(pool), pad_code: pool.pad_code, ..same_feed(pool.input) };
+        Ok(Stage {
+            name: name.into(),
+            op: if requant.is_some() { "sum_pool" } else { "max_pool" },
+            output: pool.output,
+            export_only: false,
+            grid: [out[0], out[1]],
+            window: pool.kernel,
+            feeds: vec![feed],
+            units: build_units(self.arch, tiling, c, &mode, &params, &[self.select(0, 0, c, 0, Some)]),
+            macs: 0,
+            act_bits: self.ty(pool.input).bits as u32,
+            wgt_bits: 1,
+        })
+    }
+
+    /// Whether a sum pool takes fewer cycles (or fits at all) with its window in the rows of the array.
+    fn sum_in_array(&self, pool: &Pool, c: usize) -> bool {
+        let window: usize = pool.kernel.iter().product();
+        if window > self.arch.acc_depth as usize {
+            return true;
+        }
+        let [oh, ow, _] = self.shape(pool.output);
+        let (pixels, arch) = (oh * ow, self.arch);
+        let steps = arch.steps(self.layout(pool.input).planes) as usize;
+        let tiling = Tiling::new(arch, WeightMode::select(arch).log2);
+        let (blocks, rows) = (c.div_ceil(arch.lanes as usize), arch.rows as usize);
+        let beats = c.div_ceil(arch.requant_lanes as usize);
+        let tile_blocks = (tiling.tile / arch.lanes as usize).clamp(1, blocks);
+        let by_window = {
+            let passes = c.div_ceil(tiling.tile) * tile_blocks.div_ceil(rows);
+            (passes * pixels * window * steps).max(pixels * window * beats)
+        };
+        let in_rows = {
+            let passes = c.div_ceil(tiling.tile) * (tile_blocks * window).div_ceil(rows);
+            (passes * (pixels * steps).max(rows * arch.groups as usize)).max(pixels * beats)
+        };
+        in_rows < by_window
+    }
+
+    /// A sum pool as a depthwise convolution with unit weights.
+    fn pool_as_conv(&self, name: &str, pool: &Pool, requant: &Requant, c: usize) -> Result<Stage> {
+        let [kh, kw] = pool.kernel;
+        let conv = Conv {
+            input: pool.input,
+            output: pool.output,
+            weights: Weights {
+                shape: [c, kh, kw, 1],
+                data: vec![1; c * kh * kw],
+                ty: IntType { bits: 1, signed: false },
+                bipolar: false,
+            },
+            stride: pool.stride,
+            dilation: [1, 1],
+            pads: pool.pads,
+            pad_code: pool.pad_code,
+            groups: c,
+            requant: Requant {
+                channels: (0..c).map(|o| channel_params(requant, o)).collect(),
+                ..requant.clone()
+            },
+        };
+        Ok(Stage { op: "sum_pool", macs: 0, ..self.conv(name, &conv, None)? })
+    }
+
+    /// Codes of `from` are codes of `to`.
+    fn check_stored(&self, from: TensorId, to: TensorId) -> Result<()> {
+        let (x, y) = (Interval::of(self.ty(from)), Interval::of(self.ty(to)));
+        match y.contains(x.lo) && y.contains(x.hi) {
+            true => Ok(()),
+            false => Err(Kind::ClampOutsideType { lo: x.lo as i32, hi: x.hi as i32 }),
+        }
+    }
+
+    /// Concatenation of channels.
+    pub fn concat(&self, name: &str, concat: &Concat) -> Result<Stage> {
+        let [h, w, c] = self.shape(concat.output);
+        let mut ranges: Vec<Range<usize>> = Vec::new();
+        for (input, requant) in concat.inputs.iter().zip(&concat.requants) {
+            let first = ranges.last().map_or(0, |r| r.end);
+            ranges.push(first..first + self.shape(*input)[2]);
+            match requant {
+                None => self.check_stored(*input, concat.output)?,
+                Some(r) => {
+                    let x = Interval::of(self.ty(*input));
+                    self.check_requant(r, concat.output, std::iter::repeat_n(x, self.shape(*input)[2]))?
+                }
+            }
+        }
+        let sources: Vec<Source> = ranges
+            .iter()
+            .enumerate()
+            .map(|(i, r)| {
+                let r = r.clone();
+                self.select(i, 0, r.len(), 0, move |o| r.contains(&o).then(|| o - r.start))
+            })
+            .collect();
+        let full = Tiling::new(self.arch, WeightMode::select(self.arch).log2);
+        let tiling = match self.concat_mode(concat, &ranges, &(0..c)) {
+            Ok(_) => full,
+            Err(_) => full.at_most(self.arch, self.arch.lanes as usize),
+        };
+        let mut units = Vec::new();
+        for first in (0..c).step_by(tiling.unit()) {
+            let channels = first..(first + tiling.unit()).min(c);
+            let mode = self.concat_mode(concat, &ranges, &channels)?;
+            let params = |o: usize| {
+                let i = ranges.iter().position(|r| r.contains(&o)).unwrap_or(0);
+                vec![match &concat.requants[i] {
+                    None => identity_params(mode.zero_point, mode.rounding),
+                    Some(r) => channel_params(r, o - ranges[i].start),
+                }]
+            };
+            let spec = UnitSpec {
+                arch: self.arch,
+                tiling,
+                channels,
+                mode: mode.clone(),
+                params: &params,
+                first_pixel: 0,
+            };
+            units.push(build_unit(&spec, &sources));
+        }
+        Ok(Stage {
+            name: name.into(),
+            op: "concat",
+            output: concat.output,
+            export_only: false,
+            grid: [h, w],
+            window: [1, 1],
+            feeds: concat.inputs.iter().map(|t| same_feed(*t)).collect(),
+            units,
+            macs: 0,
+            act_bits: concat.inputs.iter().map(|t| self.ty(*t).bits as u32).max().unwrap_or(0),
+            wgt_bits: 1,
+        })
+    }
+
+    /// The mode that serves all inputs with channels in `channels`.
+    fn concat_mode(&self, concat: &Concat, ranges: &[Range<usize>], channels: &Range<usize>) -> Result<Mode> {
+        let inside = |i: &usize| ranges[*i].start < channels.end && channels.start < ranges[*i].end;
+        let inputs: Vec<usize> = (0..ranges.len()).filter(inside).collect();
+        let mut modes =
+            inputs.iter().filter_map(|i| concat.requants[*i].as_ref()).map(|r| Mode::of(self.arch, r));
+        let mode = modes.next().unwrap_or(Mode::identity(self.arch));
+        let copies_fit = inputs.iter().filter(|i| concat.requants[**i].is_none()).all(|i| {
+            let x = Interval::of(self.ty(concat.inputs[*i]));
+            mode.table.is_none() && !mode.raw && x.lo >= mode.clamp.0 as i128 && x.hi <= mode.clamp.1 as i128
+        });
+        match modes.all(|m| m == mode) && copies_fit {
+            true => Ok(mode),
+            false => Err(Kind::ConcatModes),
+        }
+    }
+
+    /// Channel slice, crop, upsampling and requantization.
+    pub fn copy(&self, name: &str, copy: &Copy) -> Result<Stage> {
+        let [h, w, c] = self.shape(copy.output);
+        let ic = self.shape(copy.input)[2];
+        let mode = match &copy.requant {
+            None => {
+                self.check_stored(copy.input, copy.output)?;
+                Mode::identity(self.arch)
+            }
+            Some(r) => {
+                let x = Interval::of(self.ty(copy.input));
+                self.check_requant(r, copy.output, std::iter::repeat_n(x, c))?;
+                Mode::of(self.arch, r)
+            }
+        };
+        let params = |o: usize| match &copy.requant {
+            None => vec![identity_params(0, Rounding::HalfUp)],
+            Some(r) => vec![channel_params(r, o)],
+        };
+        let tiling = Tiling::new(self.arch, mode.wgt_log2);
+        let source = self.select(0, 0, ic, 0, |o| Some(o + copy.first_channel));
+        let geometry = Geometry { upsample: copy.upsample, ..Geometry::SAME };
+        Ok(Stage {
+            name: name.into(),
+            op: "copy",
+            output: copy.output,
+            export_only: false,
+            grid: [h, w],
+            window: [1, 1],
+            feeds: vec![Feed { geometry, ..same_feed(copy.input) }],
+            units: build_units(self.arch, tiling, c, &mode, &params, &[source]),
+            macs: 0,
+            act_bits: self.ty(copy.input).bits as u32,
+            wgt_bits: 1,
+        })
+    }
+
+    /// A reshape that moves codes to other lanes: one result pixel at a time, gathered from the pixels it comes from.
+    pub fn reshape(&self, name: &str, reshape: &Reshape) -> Result<Stage> {
+        self.check_stored(reshape.input, reshape.output)?;
+        let [_, w, c] = self.shape(reshape.input);
+        let [oh, ow, oc] = self.shape(reshape.output);
+        let mode = Mode::identity(self.arch);
+        let tiling = Tiling::new(self.arch, mode.wgt_log2);
+        let mut units: Vec<Unit> = Vec::new();
+        for pixel in 0..oh * ow {
+            for first in (0..oc).step_by(tiling.unit()) {
+                let channels = first..(first + tiling.unit()).min(oc);
+                let flat = move |o: usize| pixel * oc + o;
+                let pixels = flat(channels.start) / c..flat(channels.end - 1) / c + 1;
+                let source = Source {
+                    feed: 0,
+                    operand: 0,
+                    taps: pixels.clone().map(|p| [p / w, p % w]).collect(),
+                    mode: WeightMode::select(self.arch),
+                    channels: Box::new(move |o| flat(o) % c..flat(o) % c + 1),
+                    weight: Box::new(move |o, tap, _| (flat(o) / c == pixels.start + tap) as i32),
+                };
+                let params = |_| vec![identity_params(0, Rounding::HalfUp)];
+                let mode = mode.clone();
+                let spec =
+                    UnitSpec { arch: self.arch, tiling, channels, mode, params: &params, first_pixel: pixel };
+                units.push(build_unit(&spec, &[source]));
+            }
+        }
+        let [ih, iw, _] = self.shape(reshape.input);
+        Ok(Stage {
+            name: name.into(),
+            op: "reshape",
+            output: reshape.output,
+            export_only: false,
+            grid: [1, 1],
+            window: [1, 1],
+            feeds: vec![Feed { reach: [ih - 1, iw - 1], ..same_feed(reshape.input) }],
+            units,
+            macs: 0,
+            act_bits: self.ty(reshape.input).bits as u32,
+            wgt_bits: 1,
+        })
+    }
+}
+
+/// Where the windows of a pool lie.
+fn pool_geometry(pool: &Pool) -> Geometry {
+    Geometry {
+        origin: [-(pool.pads[0] as isize), -(pool.pads[1] as isize)],
+        step: pool.stride,
+        window_step: [1, 1],
+        upsample: 1,
+    }
+}
+
+/// A feed that reads pixel p for result pixel p.
+fn same_feed(tensor: TensorId) -> Feed {
+    Feed { tensor, geometry: Geometry::SAME, pad_code: 0, reach: [0, 0] }
+}
+
+/// Taps of a kernel in weight order.
+fn tap_grid(kernel: [usize; 2], dilation: [usize; 2]) -> Vec<[usize; 2]> {
+    (0..kernel[0]).flat_map(|y| (0..kernel[1]).map(move |x| [y * dilation[0], x * dilation[1]])).collect()
+}
+
+/// The accumulator with its bias, if the hardware's 42 bits hold it.
+fn biased(channel: usize, sum: Interval, p: &ChannelParams) -> Result<Interval> {
+    let v = Interval { lo: sum.lo + p.bias as i128, hi: sum.hi + p.bias as i128 };
+    match v.fits(ACC_VALUE_BITS) && sum.fits(ACC_VALUE_BITS) {
+        true => Ok(v),
+        false => Err(Kind::AccumulatorTooWide { channel, lo: v.lo, hi: v.hi, limit_bits: ACC_VALUE_BITS }),
+    }
+}
+
+/// What a 32-bit result can be, if 32 bits hold it.
+fn raw_result(channel: usize, sum: Interval, p: &ChannelParams, rounding: Rounding) -> Result<Interval> {
+    let v = biased(channel, sum, p)?;
+    // rounding is monotonic, so the ends are the extremes
+    let ends = [v.lo, v.hi].map(|v| round_scaled(v as i64, p, rounding) as i128);
+    let y = Interval { lo: ends[0].min(ends[1]), hi: ends[0].max(ends[1]) };
+    match y.fits(32) {
+        true => Ok(y),
+        false => Err(Kind::ResultTooWide { channel, lo: y.lo, hi: y.hi }),
+    }
+}

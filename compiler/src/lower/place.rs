@@ -1,0 +1,343 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Where every tensor lives: first-fit in the activation banks by lifetime; what does not fit is kept in DRAM and read in
+//! bands of rows.
+
+use super::error::{CompileError, CompileErrorKind};
+use super::layout::{beats_per_bank_word, Layout};
+use super::prepare::{copy_stage, Prepared};
+use super::stage::{Feed, Stage};
+use super::Options;
+use crate::ir::{Graph, TensorId};
+use crate::program::{TensorForm, TensorInfo};
+use hdl_gen::Arch;
+use std::ops::Range;
+
+/// Memory regions (base address registers).
+pub const CONSTANTS: i64 = 0;
+pub const INPUT: i64 = 1;
+pub const OUTPUT: i64 = 2;
+pub const SCRATCH: i64 = 3;
+
+/// A place in DRAM.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DramPlace {
+    pub region: i64,
+    pub offset: usize,
+}
+
+/// Where a tensor (a root) is.
+#[derive(Clone, Debug, Default)]
+pub struct Home {
+    /// First plane-word in the banks.
+    pub bank: Option<usize>,
+    /// Where readers load it from: a network input, or a tensor too large for the banks.
+    pub dram: Option<DramPlace>,
+    /// Where the host finds it.
+    pub export: Option<(usize, TensorForm)>,
+}
+
+/// Buffers for inputs that live in DRAM, for one stage.
+#[derive(Clone, Debug, Default)]
+pub struct Bands {
+    /// Result rows of a band; the whole grid where nothing is banded.
+    pub rows: usize,
+    /// First plane-word of the buffer of each feed that is read in bands.
+    pub buffers: Vec<Option<usize>>,
+}
+
+/// Everything placed.
+pub struct Plan {
+    pub stages: Vec<Stage>,
+    pub bands: Vec<Bands>,
+    pub root: Vec<TensorId>,
+    pub homes: Vec<Home>,
+    pub inputs: Vec<TensorInfo>,
+    pub outputs: Vec<TensorInfo>,
+    pub intermediates: Vec<TensorInfo>,
+    pub input_bytes: usize,
+    pub output_bytes: usize,
+    pub scratch_bytes: usize,
+}
+
+/// Bytes of a tensor in DRAM.
+pub fn dram_bytes(layout: &Layout) -> usize {
+    layout.size() / 4 * beats_per_bank_word(layout.lanes) * 8
+}
+
+/// Input rows that result rows `rows` read, clipped to the tensor.
+pub fn rows_needed(feed: &Feed, window: [usize; 2], rows: &Range<usize>, height: usize) -> Range<usize> {
+    let first = feed.geometry.input([rows.start, 0], [0, 0])[0];
+    let last = feed.geometry.input([rows.end - 1, 0], [window[0] - 1, 0])[0] + feed.reach[0] as isize;
+    let clip = |v: isize| v.clamp(0, height as isize) as usize;
+    clip(first)..clip(last + 1)
+}
+
+struct Placer<'a> {
+    graph: &'a Graph,
+    arch: &'a Arch,
+    stages: &'a [Stage],
+    root: &'a [TensorId],
+    spilled: Vec<bool>,
+}
+
+/// A placed interval of plane-words.
+type Span = Range<usize>;
+
+/// Places all tensors. Errors: a layer that does not fit even in bands of one row.
+pub fn place(
+    graph: &Graph,
+    arch: &Arch,
+    prepared: Prepared,
+    options: &Options,
+) -> Result<Plan, Vec<CompileError>> {
+    let Prepared { mut stages, root } = prepared;
+    let mut copied = Vec::new();
+    for t in &graph.outputs {
+        let r = root[*t];
+        if graph.inputs.contains(&r) && !copied.contains(&r) {
+            copied.push(r);
+            stages.push(copy_stage(graph, arch, r).map_err(|e| vec![e])?);
+        }
+    }
+    let mut placer = Placer { graph, arch, stages: &stages, root: &root, spilled: vec![false; root.len()] };
+    let (banks, bands) = loop {
+        match placer.attempt() {
+            Ok(done) => break done,
+            Err((stage, need)) => match placer.victim(stage) {
+                Some(t) => placer.spilled[t] = true,
+                None => {
+                    let limit = arch.plane_words as usize;
+                    let what = "activation banks (plane-words), even in bands of one result row";
+                    let kind = CompileErrorKind::DoesNotFit { what, need, limit };
+                    return Err(vec![kind.at(&stages[stage].name)]);
+                }
+            },
+        }
+    };
+    let spilled = placer.spilled;
+    let mut plan = Plan {
+        bands,
+        homes: banks.into_iter().map(|bank| Home { bank, ..Home::default() }).collect(),
+        inputs: Vec::new(),
+        outputs: Vec::new(),
+        intermediates: Vec::new(),
+        input_bytes: 0,
+        output_bytes: 0,
+        scratch_bytes: 0,
+        stages,
+        root,
+    };
+    plan.place_inputs(graph, arch, &spilled);
+    plan.place_exports(graph, arch, options);
+    plan.place_scratch(graph, arch, &spilled);
+    Ok(plan)
+}
+
+impl Plan {
+    fn place_inputs(&mut self, graph: &Graph, arch: &Arch, spilled: &[bool]) {
+        for t in &graph.inputs {
+            let tensor = &graph.tensors[*t];
+            let layout = Layout::new(arch, tensor.shape, tensor.ty);
+            let layout = if spilled[*t] { layout.in_dram() } else { layout };
+            self.homes[*t].dram = Some(DramPlace { region: INPUT, offset: self.input_bytes });
+            let form = TensorForm::Planes(layout);
+            self.inputs.push(info(graph, *t, self.input_bytes, form));
+            self.input_bytes += dram_bytes(&layout);
+        }
+    }
+
+    fn place_exports(&mut self, graph: &Graph, arch: &Arch, options: &Options) {
+        for t in &graph.outputs {
+            let (offset, form) = self.export(graph, arch, self.root[*t]);
+            self.outputs.push(info(graph, *t, offset, form));
+        }
+        if options.all_tensors {
+            for node in &graph.nodes {
+                let t = node.op.output();
+                if !graph.inputs.contains(&self.root[t])
+                    && self.stages.iter().any(|s| s.output == self.root[t])
+                {
+                    let (offset, form) = self.export(graph, arch, self.root[t]);
+                    self.intermediates.push(info(graph, t, offset, form));
+                }
+            }
+        }
+    }
+
+    /// Room in the output region for a root, once.
+    fn export(&mut self, graph: &Graph, arch: &Arch, root: TensorId) -> (usize, TensorForm) {
+        if let Some(export) = self.homes[root].export {
+            return export;
+        }
+        let tensor = &graph.tensors[root];
+        let [h, w, c] = tensor.shape;
+        let (form, bytes) = match tensor.ty.bits > 16 {
+            true => {
+                let pitch = self.int32_pitch(arch, root);
+                (TensorForm::Int32 { pitch, channels: c }, h * w * pitch * 4)
+            }
+            false => {
+                let layout = Layout::new(arch, tensor.shape, tensor.ty).in_dram();
+                (TensorForm::Planes(layout), dram_bytes(&layout))
+            }
+        };
+        let export = (self.output_bytes, form);
+        self.output_bytes += bytes.next_multiple_of(8);
+        self.homes[root].export = Some(export);
+        export
+    }
+
+    /// 32-bit values of one pixel, whole beats of every unit.
+    fn int32_pitch(&self, arch: &Arch, root: TensorId) -> usize {
+        let lanes = arch.lanes as usize;
+        self.stages
+            .iter()
+            .filter(|s| s.output == root)
+            .flat_map(|s| &s.units)
+            .map(|u| u.block * lanes + u.tiles * u.beats * arch.requant_lanes as usize)
+            .max()
+            .unwrap_or(0)
+    }
+
+    fn place_scratch(&mut self, graph: &Graph, arch: &Arch, spilled: &[bool]) {
+        for t in (0..spilled.len()).filter(|t| spilled[*t] && !graph.inputs.contains(t)) {
+            let tensor = &graph.tensors[t];
+            self.homes[t].dram = Some(DramPlace { region: SCRATCH, offset: self.scratch_bytes });
+            self.scratch_bytes += dram_bytes(&Layout::new(arch, tensor.shape, tensor.ty).in_dram());
+        }
+    }
+}
+
+fn info(graph: &Graph, t: TensorId, offset: usize, form: TensorForm) -> TensorInfo {
+    let tensor = &graph.tensors[t];
+    TensorInfo { name: tensor.name.clone(), id: t, shape: tensor.shape, ty: tensor.ty, offset, form }
+}
+
+impl Placer<'_> {
+    /// Stages during which a root must be in the banks; `None` when nothing reads it.
+    fn lifetime(&self, root: TensorId) -> Option<(usize, usize)> {
+        let reads = |s: &Stage| s.feeds.iter().any(|f| self.root[f.tensor] == root);
+        let last = self.stages.iter().rposition(reads)?;
+        let writes = |s: &Stage| !s.export_only && s.output == root;
+        let first = self.stages.iter().position(writes).or_else(|| self.stages.iter().position(reads))?;
+        Some((first, last))
+    }
+
+    fn size(&self, root: TensorId) -> usize {
+        let t = &self.graph.tensors[root];
+        Layout::new(self.arch, t.shape, t.ty).size()
+    }
+
+    /// Bank addresses of all roots and bands of all stages, or the stage at which room is missing and how much it needs.
+    #[allow(clippy::type_complexity)]
+    fn attempt(&self) -> Result<(Vec<Option<usize>>, Vec<Bands>), (usize, usize)> {
+        let mut live: Vec<(TensorId, usize, usize)> = (0..self.root.len())
+            .filter(|t| self.root[*t] == *t && !self.spilled[*t])
+            .filter_map(|t| self.lifetime(t).map(|(a, b)| (t, a, b)))
+            .collect();
+        live.sort_by_key(|(t, first, _)| (*first, *t));
+        let placed = self.first_fit(&live).or_else(|e| {
+            live.sort_by_key(|(t, ..)| (usize::MAX - self.size(*t), *t));
+            self.first_fit(&live).map_err(|_| e)
+        })?;
+        let mut bands = Vec::new();
+        for (i, stage) in self.stages.iter().enumerate() {
+            let taken: Vec<Span> = live
+                .iter()
+                .filter(|(_, first, last)| (*first..=*last).contains(&i))
+                .filter_map(|(t, ..)| placed[*t].map(|a| a..a + self.size(*t)))
+                .collect();
+            bands.push(self.bands(stage, &taken).map_err(|need| (i, need))?);
+        }
+        Ok((placed, bands))
+    }
+
+    fn first_fit(&self, live: &[(TensorId, usize, usize)]) -> Result<Vec<Option<usize>>, (usize, usize)> {
+        let mut placed: Vec<Option<usize>> = vec![None; self.root.len()];
+        for (i, (t, first, last)) in live.iter().enumerate() {
+            let taken: Vec<Span> = live[..i]
+                .iter()
+                .filter(|(_, f, l)| f <= last && first <= l)
+                .filter_map(|(o, ..)| placed[*o].map(|a| a..a + self.size(*o)))
+                .collect();
+            placed[*t] = Some(self.gap(&taken, self.size(*t)).ok_or((*first, self.size(*t)))?);
+        }
+        Ok(placed)
+    }
+
+    /// Lowest free address for `size` plane-words.
+    fn gap(&self, taken: &[Span], size: usize) -> Option<usize> {
+        let candidates = taken.iter().map(|s| s.end).chain([0]);
+        candidates
+            .filter(|a| a + size <= self.arch.plane_words as usize)
+            .filter(|a| taken.iter().all(|s| a + size <= s.start || s.end <= *a))
+            .min()
+    }
+
+    /// The largest band of result rows whose input rows fit beside `taken`; the need of one row if none does.
+    fn bands(&self, stage: &Stage, taken: &[Span]) -> Result<Bands, usize> {
+        let height = stage.grid[0];
+        let fits = |rows: usize| -> Option<Vec<Option<usize>>> {
+            let mut taken = taken.to_vec();
+            let mut buffers = Vec::new();
+            for feed in &stage.feeds {
+                if !self.spilled[self.root[feed.tensor]] {
+                    buffers.push(None);
+                    continue;
+                }
+                let size = self.band_size(stage, feed, rows);
+                let at = self.gap(&taken, size)?;
+                taken.push(at..at + size);
+                buffers.push(Some(at));
+            }
+            Some(buffers)
+        };
+        let upsample = stage.feeds.iter().map(|f| f.geometry.upsample).max().unwrap_or(1);
+        let whole = |rows: usize| if rows >= upsample { rows - rows % upsample } else { 1 };
+        if let Some(buffers) = fits(height) {
+            return Ok(Bands { rows: height, buffers });
+        }
+        let (mut low, mut high) = (0, height);
+        while high - low > 1 {
+            let middle = (low + high) / 2;
+            match fits(middle) {
+                Some(_) => low = middle,
+                None => high = middle,
+            }
+        }
+        match low {
+            0 => Err(stage
+                .feeds
+                .iter()
+                .filter(|f| self.spilled[self.root[f.tensor]])
+                .map(|f| self.band_size(stage, f, 1))
+                .chain(taken.iter().map(|s| s.len()))
+                .sum()),
+            _ => {
+                let fit =
+                    (1..=low).rev().map(whole).find_map(|rows| Some(Bands { rows, buffers: fits(rows)? }));
+                fit.ok_or_else(|| self.arch.plane_words as usize + 1)
+            }
+        }
+    }
+
+    /// Plane-words of the input rows that `rows` result rows read at most.
+    fn band_size(&self, stage: &Stage, feed: &Feed, rows: usize) -> usize {
+        let t = &self.graph.tensors[feed.tensor];
+        let layout = Layout::new(self.arch, t.shape, t.ty).in_dram();
+        let most = (0..stage.grid[0])
+            .step_by(rows)
+            .map(|y| rows_needed(feed, stage.window, &(y..(y + rows).min(stage.grid[0])), t.shape[0]).len())
+            .max()
+            .unwrap_or(0);
+        most.max(1) * layout.row()
+    }
+
+    /// The largest tensor in the banks during `stage`.
+    fn victim(&self, stage: usize) -> Option<TensorId> {
+        (0..self.root.len())
+            .filter(|t| self.root[*t] == *t && !self.spilled[*t])
+            .filter(|t| self.lifetime(*t).is_some_and(|(a, b)| (a..=b).contains(&stage)))
+            .max_by_key(|t| (self.size(*t), *t))
+    }
+}
