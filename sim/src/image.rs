@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! What a run takes and gives; the same for the machine model and the co-simulation.
 
+use brickwork_compiler::program::{Program, ProgramError};
 use hdl_gen::isa::{ErrorCode, Instr};
 use serde::Serialize;
 
@@ -20,6 +21,16 @@ pub struct Image {
     pub program: Vec<Instr>,
     /// Reads beyond the end give 0, writes beyond the end are lost.
     pub regions: [Vec<u8>; 4],
+}
+
+impl Image {
+    /// A program with its inputs (each `[y][x][c]` codes) in memory. Errors: inputs that are not the program's.
+    pub fn new(program: &Program, inputs: &[Vec<i32>]) -> Result<Image, ProgramError> {
+        let info = &program.info;
+        let input = program.pack_input(inputs)?;
+        let regions = [program.constants.clone(), input, vec![0; info.output_bytes], vec![0; info.scratch_bytes]];
+        Ok(Image { program: program.instrs.clone(), regions })
+    }
 }
 
 /// How the memory behaves. `latency_cycles`: from an accepted address to the first beat (reads), from the last data beat

@@ -133,5 +133,5 @@ fn only_dense_readers(graph: &Graph, t: TensorId) -> bool {
 fn fold_reshape(graph: &Graph, conv: &Conv, input: TensorId) -> Conv {
     let [h, w, c] = graph.tensors[input].shape;
     let weights = Weights { shape: [conv.weights.shape[0], h, w, c], ..conv.weights.clone() };
-    Conv { input, weights, ..conv.clone() }
+    Conv { input, weights, stride: [1, 1], dilation: [1, 1], ..conv.clone() }
 }

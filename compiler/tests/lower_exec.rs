@@ -1,0 +1,222 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Random networks through lowering and an executor of the instructions' definitions, against the golden model.
+
+#[path = "support/executor.rs"]
+mod executor;
+#[path = "support/random_graphs.rs"]
+mod random_graphs;
+
+use brickwork_compiler::golden;
+use brickwork_compiler::lower::{compile, CompileErrorKind, Options};
+use brickwork_compiler::program::Program;
+use executor::execute;
+use hdl_gen::isa::{Instr, Queue};
+use hdl_gen::{Arch, Config};
+use random_graphs::{random_case, Kind};
+
+/// `tiny` with the smallest buffers: tensors live in DRAM, weights, taps and parameters are loaded again and again.
+fn cramped() -> Arch {
+    let mut config = arch("tiny").config;
+    config.banks.depth = 128;
+    config.accumulators.depth = 16;
+    config.weights.depth = 16;
+    config.weights.taps = 16;
+    config.requantize.param_depth = 16;
+    Arch::new(&config)
+}
+
+fn arch(name: &str) -> Arch {
+    if name == "cramped" {
+        return cramped();
+    }
+    let path = format!("{}/../configs/{name}.toml", env!("CARGO_MANIFEST_DIR"));
+    let text = std::fs::read_to_string(&path).expect("configuration exists");
+    Arch::new(&Config::from_toml(&text, name).expect("configuration is correct"))
+}
+
+/// Refusals that a random graph may meet rightly.
+fn may_refuse(kind: &CompileErrorKind) -> bool {
+    use CompileErrorKind::*;
+    matches!(
+        kind,
+        AccumulatorTooWide { .. }
+            | ResultTooWide { .. }
+            | DoesNotFit { .. }
+            | ConcatModes
+            | NeedsFeature { .. }
+    )
+}
+
+/// Runs one case; `Ok(false)` if it was refused.
+fn run(arch: &Arch, seed: u64, kind: Kind, size: usize, shrink: usize, all: bool) -> Result<bool, String> {
+    let (graph, inputs) = random_case(seed, kind, size, shrink);
+    let options = Options { all_tensors: all, ..Options::default() };
+    let program = match compile(&graph, arch, &options) {
+        Ok(p) => p,
+        Err(errors) if errors.iter().all(|e| may_refuse(&e.kind)) => return Ok(false),
+        Err(errors) => return Err(format!("refused: {}", errors[0])),
+    };
+    let values = match golden::run(&graph, &inputs) {
+        Ok(v) => v,
+        // an accumulator with its bias beyond the machine is refused by lowering, so this must not happen
+        Err(e) => return Err(format!("golden model: {e}")),
+    };
+    let program = Program::from_bytes(&program.to_bytes()).map_err(|e| e.to_string())?;
+    let region = execute(arch, &program, &inputs, seed)?;
+    for (t, codes) in program.unpack_intermediates(&region) {
+        compare(&t.name, t.shape, &codes, &values[t.id])?;
+    }
+    for (t, codes) in program.info.outputs.iter().zip(program.unpack_output(&region)) {
+        compare(&t.name, t.shape, &codes, &values[t.id])?;
+    }
+    Ok(true)
+}
+
+fn compare(name: &str, [_, w, c]: [usize; 3], got: &[i32], expected: &[i32]) -> Result<(), String> {
+    match (0..expected.len()).find(|i| got.get(*i) != Some(&expected[*i])) {
+        None => Ok(()),
+        Some(i) => Err(format!(
+            "{name} at y {} x {} channel {}: expected {}, got {:?}; {} of {} differ",
+            i / c / w,
+            i / c % w,
+            i % c,
+            expected[i],
+            got.get(i),
+            (0..expected.len()).filter(|i| got.get(*i) != Some(&expected[*i])).count(),
+            expected.len()
+        )),
+    }
+}
+
+/// Many seeds of one kind; a failure is repeated with halved sizes and the smallest one reported.
+fn many(arch: &Arch, kind: Kind, size: usize) {
+    let cases: u64 = std::env::var("BRICKWORK_CASES").ok().and_then(|v| v.parse().ok()).unwrap_or(40);
+    let first: u64 = std::env::var("BRICKWORK_SEED").ok().and_then(|v| v.parse().ok()).unwrap_or(1);
+    let mut refused = 0;
+    for seed in first..first + cases {
+        let all = seed % 3 == 0;
+        match run(arch, seed, kind, size, 0, all) {
+            Ok(done) => refused += !done as u64,
+            Err(why) => {
+                let smaller =
+                    (1..4).rev().find_map(|s| run(arch, seed, kind, size, s, all).err().map(|e| (s, e)));
+                let (shrink, why) = smaller.unwrap_or((0, why));
+                let (graph, _) = random_case(seed, kind, size, shrink);
+                panic!("{kind:?} seed {seed} shrink {shrink}: {why}\n{:#?}", strip(graph));
+            }
+        }
+    }
+    println!("{kind:?}: {refused} of {cases} refused");
+    assert!(cases < 10 || refused * 2 < cases, "{refused} of {cases} refused");
+}
+
+/// Without the long lists.
+fn strip(mut graph: brickwork_compiler::ir::Graph) -> brickwork_compiler::ir::Graph {
+    use brickwork_compiler::ir::Op;
+    for n in &mut graph.nodes {
+        if let Op::Conv(c) = &mut n.op {
+            c.weights.data.clear();
+            c.requant.channels.truncate(2);
+        }
+    }
+    graph
+}
+
+/// The executor would see a missing dependency: without the tokens of any one queue pair results go wrong.
+#[test]
+fn without_the_tokens_of_a_queue_pair_results_go_wrong() {
+    let mut banded = arch("tiny").config;
+    banded.banks.depth = 128;
+    let machines = [cramped(), Arch::new(&banded)];
+    let mut noticed = std::collections::BTreeMap::new();
+    for seed in 0..60 {
+        let arch = machines[seed as usize % 2].clone();
+        let (kind, size) = if seed % 4 == 1 { (Kind::Conv, 24) } else { (Kind::Chain, 10) };
+        let (graph, inputs) = random_case(seed, kind, size, 0);
+        let Ok(program) = compile(&graph, &arch, &Options::default()) else { continue };
+        let expected = execute(&arch, &program, &inputs, seed).expect("the program is right");
+        for from in Queue::ALL {
+            for to in Queue::ALL {
+                let mut broken = program.clone();
+                let mut used = false;
+                for i in &mut broken.instrs {
+                    let Some(queue) = i.op().and_then(|o| o.def().queue) else { continue };
+                    let (wait, signal) = (i.wait_mask(), i.signal_mask());
+                    let masks = 0xffu128 << 112;
+                    let wait = if queue == to { wait & !from.bit() } else { wait };
+                    let signal = if queue == from { signal & !to.bit() } else { signal };
+                    used |= wait != i.wait_mask();
+                    *i = Instr(i.0 & !masks).wait(wait).signal(signal);
+                }
+                if used {
+                    let wrong =
+                        (0..4).any(|s| execute(&arch, &broken, &inputs, s).ok().as_ref() != Some(&expected));
+                    *noticed.entry((from, to)).or_insert(false) |= wrong;
+                }
+            }
+        }
+    }
+    assert_eq!(noticed.len(), 8, "{noticed:?}");
+    assert!(noticed.values().all(|n| *n), "{noticed:?}");
+}
+
+#[test]
+fn damaged_program_files_are_refused() {
+    let arch = arch("tiny");
+    let (graph, _) = random_case(3, Kind::Chain, 6, 0);
+    let program = compile(&graph, &arch, &Options::default()).expect("compiles");
+    let bytes = program.to_bytes();
+    assert_eq!(
+        bytes,
+        compile(&graph, &arch, &Options::default()).expect("compiles").to_bytes(),
+        "deterministic"
+    );
+    assert_eq!(Program::from_bytes(&bytes), Ok(program));
+    for n in [0, 3, 31, 40, bytes.len() / 2, bytes.len() - 1] {
+        assert!(Program::from_bytes(&bytes[..n]).is_err(), "cut to {n}");
+    }
+    for at in [0, 4, 9, 60, bytes.len() / 2, bytes.len() - 20, bytes.len() - 1] {
+        let mut bad = bytes.clone();
+        bad[at] ^= 0x10;
+        assert!(Program::from_bytes(&bad).is_err(), "byte {at} changed");
+    }
+}
+
+macro_rules! property {
+    ($($name:ident, $config:expr, $kind:ident, $size:expr;)*) => {
+        $(#[test]
+        fn $name() {
+            many(&arch($config), Kind::$kind, $size);
+        })*
+    };
+}
+
+property! {
+    convolutions_tiny, "tiny", Conv, 12;
+    convolutions_odd, "odd", Conv, 16;
+    convolutions_two_bit_bricks, "bitfusion", Conv, 16;
+    raw_results, "tiny", RawConv, 12;
+    raw_results_odd, "odd", RawConv, 12;
+    chains_tiny, "tiny", Chain, 12;
+    chains_odd, "odd", Chain, 14;
+    chains_zynq, "zynq7020", Chain, 20;
+    pools_tiny, "tiny", Pool, 12;
+    pools_two_bit_bricks, "bitfusion", Pool, 12;
+    global_sums, "tiny", GlobalSum, 12;
+    additions_tiny, "tiny", Add, 12;
+    additions_odd, "odd", Add, 12;
+    concatenations_tiny, "tiny", Concat, 10;
+    concatenations_odd, "odd", Concat, 10;
+    copies_tiny, "tiny", Copy, 10;
+    copies_two_bit_bricks, "bitfusion", Copy, 10;
+    dense_layers, "tiny", Dense, 8;
+    dense_layers_odd, "odd", Dense, 8;
+    reshapes, "tiny", Reshape, 6;
+    convolutions_cramped, "cramped", Conv, 16;
+    chains_cramped, "cramped", Chain, 10;
+    pools_cramped, "cramped", Pool, 12;
+    additions_cramped, "cramped", Add, 16;
+    concatenations_cramped, "cramped", Concat, 12;
+    copies_cramped, "cramped", Copy, 12;
+    dense_layers_cramped, "cramped", Dense, 8;
+}
