@@ -1,0 +1,69 @@
+// post_round : y = round(p / 2^(31 + shift)) as a floor and an increment
+// Function  the four modes of hdl_gen::numfmt::Rounding, exact on the full p: 0 floor, 1 half up, 2 half even,
+//           3 TFLite (p already carries 2^30; then ties away from zero at `shift`)
+// Formats   p_i = bits 73..17 of p, low_i = any of bits 16..0; floor_o signed 43, inc_o 0 or 1; y = floor_o + inc_o
+// Latency   p_i, low_i stage 12; shift_hi_i stage 12, shift_mid_i stage 13, shift_lo_i stage 14; floor_o, inc_o stage 16
+// Reset     none, datapath only
+`default_nettype none
+module post_round (
+    input  wire        clk,
+    input  wire [1:0]  rounding_i,
+    input  wire [56:0] p_i,
+    input  wire        low_i,
+    input  wire [1:0]  shift_hi_i,
+    input  wire [1:0]  shift_mid_i,
+    input  wire [1:0]  shift_lo_i,
+    output wire signed [42:0] floor_o,
+    output wire        inc_o
+);
+    localparam [1:0] HALF_UP = 2'd1, HALF_EVEN = 2'd2, TFLITE = 2'd3;
+
+    // u = p / 2^30, so that bit 0 is the guard bit at shift 0; TFLite has done with everything below bit 31
+    wire        tflite = (rounding_i == TFLITE);
+    wire [43:0] u      = {p_i[56:14], p_i[13] & ~tflite};
+    wire        sign   = u[43];
+    wire        below  = ~tflite & (low_i | (|p_i[12:0]));
+
+    reg  [43:0] hi_q, mid_q, lo_q;
+    reg         hi_rest_q, mid_rest_q, lo_rest_q;
+
+    wire any_a = |u[15:0];
+    wire any_b = |u[31:16];
+    wire any_c = |u[43:32];
+    always @(posedge clk)                           // stage 13: by 0, 16, 32, 48
+        case (shift_hi_i)
+            2'd0:    begin hi_q <= u;                          hi_rest_q <= below; end
+            2'd1:    begin hi_q <= {{16{sign}}, u[43:16]};     hi_rest_q <= below | any_a; end
+            2'd2:    begin hi_q <= {{32{sign}}, u[43:32]};     hi_rest_q <= below | any_a | any_b; end
+            default: begin hi_q <= {44{sign}};                 hi_rest_q <= below | any_a | any_b | any_c; end
+        endcase
+    always @(posedge clk)                           // stage 14: by 0, 4, 8, 12
+        case (shift_mid_i)
+            2'd0:    begin mid_q <= hi_q;                          mid_rest_q <= hi_rest_q; end
+            2'd1:    begin mid_q <= {{4{hi_q[43]}}, hi_q[43:4]};   mid_rest_q <= hi_rest_q | (|hi_q[3:0]); end
+            2'd2:    begin mid_q <= {{8{hi_q[43]}}, hi_q[43:8]};   mid_rest_q <= hi_rest_q | (|hi_q[7:0]); end
+            default: begin mid_q <= {{12{hi_q[43]}}, hi_q[43:12]}; mid_rest_q <= hi_rest_q | (|hi_q[11:0]); end
+        endcase
+    always @(posedge clk)                           // stage 15: by 0, 1, 2, 3
+        case (shift_lo_i)
+            2'd0:    begin lo_q <= mid_q;                          lo_rest_q <= mid_rest_q; end
+            2'd1:    begin lo_q <= {mid_q[43], mid_q[43:1]};       lo_rest_q <= mid_rest_q | mid_q[0]; end
+            2'd2:    begin lo_q <= {{2{mid_q[43]}}, mid_q[43:2]};  lo_rest_q <= mid_rest_q | (|mid_q[1:0]); end
+            default: begin lo_q <= {{3{mid_q[43]}}, mid_q[43:3]};  lo_rest_q <= mid_rest_q | (|mid_q[2:0]); end
+        endcase
+
+    reg  [42:0] floor_q;
+    reg         inc_q;
+    always @(posedge clk) begin                     // stage 16
+        floor_q <= lo_q[43:1];
+        case (rounding_i)
+            HALF_UP:   inc_q <= lo_q[0];
+            HALF_EVEN: inc_q <= lo_q[0] & (lo_rest_q | lo_q[1]);
+            TFLITE:    inc_q <= lo_q[0] & (lo_rest_q | ~lo_q[43]);
+            default:   inc_q <= 1'b0;
+        endcase
+    end
+    assign floor_o = floor_q;
+    assign inc_o   = inc_q;
+endmodule
+`default_nettype wire
