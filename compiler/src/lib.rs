@@ -7,3 +7,4 @@ pub mod ir;
 pub mod lower;
 pub mod npz;
 pub mod program;
+pub mod requant;

@@ -1,0 +1,522 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Exact requantization: integer parameters that give, at every accumulator value that can occur, the code of an arbitrary
+//! rule (float arithmetic of a reference, for example).
+//!
+//! A rule is cut into runs of equal codes; each run is two points below which, and two points above which, a line
+//! `slope * acc + offset` must stay. All lines that do are a polygon in (slope, offset); exact integer arithmetic finds its
+//! slopes, then parameters inside it. The result is verified at the ends of every run; as both sides are monotone
+//! between them, that proves every value.
+
+use crate::ir::Weights;
+use hdl_gen::numfmt::{round_scaled, ChannelParams, Rounding, BASE_SHIFT};
+use std::fmt;
+
+/// The rounding of all parameters found here: thresholds are placed by the addend, so no other is needed.
+pub const ROUNDING: Rounding = Rounding::Floor;
+
+/// Values that a rule without a monotonicity proof may have, at most.
+pub const EXHAUSTIVE_LIMIT: i64 = 1 << 22;
+
+/// Accumulators `first..=last` all give `code`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Run {
+    pub first: i64,
+    pub last: i64,
+    pub code: i32,
+}
+
+/// An accumulator value at which the best parameters found are not the rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Difference {
+    pub acc: i64,
+    pub expected: i32,
+    pub got: i32,
+}
+
+/// Why there are no exact parameters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RequantError {
+    /// `lo > hi`.
+    Empty { lo: i64, hi: i64 },
+    /// The rule is not proven monotone and has too many accumulator values to try them all.
+    TooManyValues { lo: i64, hi: i64 },
+    /// A rule's code lies outside the clamp.
+    OutsideClamp { acc: i64, code: i32 },
+    /// Codes rise (or fall) by 1 or more per accumulator unit, which no multiplier below 2^31 / 2^31 does; larger weights
+    /// (all times 2, 4, ...) make it less steep.
+    TooSteep,
+    /// No line (with parameters of the machine's widths) passes between all steps. Some of the values at which the
+    /// nearest one differs, and the number of runs with such values.
+    NotExact { runs: usize, differing_runs: usize, examples: Vec<Difference> },
+}
+
+impl fmt::Display for RequantError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            RequantError::Empty { lo, hi } => write!(f, "no accumulator value in {lo}..={hi}"),
+            RequantError::TooManyValues { lo, hi } => {
+                write!(f, "the rule is not monotone and {lo}..={hi} has too many values to try all")
+            }
+            RequantError::OutsideClamp { acc, code } => {
+                write!(f, "accumulator {acc} gives code {code}, outside the clamp")
+            }
+            RequantError::TooSteep => f.write_str("the code changes by 1 or more per accumulator unit"),
+            RequantError::NotExact { runs, differing_runs, examples } => {
+                write!(f, "no multiplier and shift is exact: {differing_runs} of {runs} steps differ")?;
+                let show =
+                    |d: &Difference| format!("accumulator {} gives {} for {}", d.acc, d.got, d.expected);
+                let list = examples.iter().map(show).collect::<Vec<_>>();
+                if list.is_empty() {
+                    return Ok(());
+                }
+                write!(f, ": {}", list.join(", "))
+            }
+        }
+    }
+}
+
+impl std::error::Error for RequantError {}
+
+/// Smallest and largest accumulator of each output channel for input codes in `lo..=hi` (the pad code included), by
+/// interval arithmetic with the weights themselves.
+pub fn acc_bounds(weights: &Weights, (lo, hi): (i64, i64)) -> Vec<(i64, i64)> {
+    let terms = weights.shape[1..].iter().product::<usize>().max(1);
+    let bound = |w: &[i32]| {
+        w.iter().fold((0, 0), |(least, most), &w| {
+            let (a, b) = (w as i64 * lo, w as i64 * hi);
+            (least + a.min(b), most + a.max(b))
+        })
+    };
+    weights.data.chunks(terms).map(bound).collect()
+}
+
+/// Parameters that keep every value of less than 30 bits, with any rounding: `value * (2^31 - 1) / 2^31`, moved to the
+/// middle of its step.
+pub fn identity(rounding: Rounding) -> ChannelParams {
+    let addend = if rounding == Rounding::Floor { 1 << 30 } else { 0 };
+    ChannelParams { bias: 0, multiplier: i32::MAX, addend, shift: 0 }
+}
+
+/// The runs of `rule` over `lo..=hi`.
+///
+/// `monotone`: the caller has proven that the rule never falls, or never rises; then steps are found by bisection.
+/// Otherwise every value is tried. Errors: empty interval, too many values.
+pub fn runs(rule: impl Fn(i64) -> i32, lo: i64, hi: i64, monotone: bool) -> Result<Vec<Run>, RequantError> {
+    if lo > hi {
+        return Err(RequantError::Empty { lo, hi });
+    }
+    if !monotone && hi - lo >= EXHAUSTIVE_LIMIT {
+        return Err(RequantError::TooManyValues { lo, hi });
+    }
+    let mut found = Vec::new();
+    let mut first = lo;
+    while first <= hi {
+        let code = rule(first);
+        let last = if monotone {
+            last_equal(&rule, first, hi, code)
+        } else {
+            (first..hi).find(|&v| rule(v + 1) != code).unwrap_or(hi)
+        };
+        found.push(Run { first, last, code });
+        first = last + 1;
+    }
+    Ok(found)
+}
+
+/// Last value of the run that begins at `first`: doubling steps, then bisection.
+fn last_equal(rule: &impl Fn(i64) -> i32, first: i64, hi: i64, code: i32) -> i64 {
+    if rule(hi) == code {
+        return hi;
+    }
+    let (mut same, mut step) = (first, 1);
+    while same + step < hi && rule(same + step) == code {
+        same += step;
+        step *= 2;
+    }
+    let mut other = (same + step).min(hi);
+    while other - same > 1 {
+        let middle = same + (other - same) / 2;
+        if rule(middle) == code {
+            same = middle;
+        } else {
+            other = middle;
+        }
+    }
+    same
+}
+
+/// Finds parameters for `rule` over `lo..=hi`; see [`runs`] and [`solve`].
+pub fn search(
+    rule: impl Fn(i64) -> i32,
+    (lo, hi): (i64, i64),
+    monotone: bool,
+    zero_point: i32,
+    clamp: (i32, i32),
+) -> Result<ChannelParams, RequantError> {
+    solve(&runs(rule, lo, hi, monotone)?, zero_point, clamp)
+}
+
+/// Parameters with which `clamp(round_scaled(acc + bias) + zero_point)`, rounding [`ROUNDING`], is the rule at every value.
+///
+/// Example: the rule `acc / 3` rounded to nearest, acc in -300..=300, codes -100..=100.
+pub fn solve(runs: &[Run], zero_point: i32, clamp: (i32, i32)) -> Result<ChannelParams, RequantError> {
+    if let Some(r) = runs.iter().find(|r| r.code < clamp.0 || r.code > clamp.1) {
+        return Err(RequantError::OutsideClamp { acc: r.first, code: r.code });
+    }
+    let corridor = Corridor::new(runs, zero_point, clamp);
+    let exact = |p: &ChannelParams| differences(runs, p, zero_point, clamp).next().is_none();
+    if corridor.is_steep() {
+        return Err(RequantError::TooSteep);
+    }
+    let found = corridor.parameters().find(exact);
+    found.ok_or_else(|| not_exact(runs, &corridor, zero_point, clamp))
+}
+
+/// The code that parameters found here give.
+pub fn code(acc: i64, p: &ChannelParams, zero_point: i32, clamp: (i32, i32)) -> i32 {
+    let y = round_scaled(acc + p.bias as i64, p, ROUNDING) + zero_point as i64;
+    y.clamp(clamp.0 as i64, clamp.1 as i64) as i32
+}
+
+/// Differences at the ends of the runs. None there means none at all: between the ends of a run the parameters' codes are
+/// monotone.
+fn differences<'a>(
+    runs: &'a [Run],
+    p: &'a ChannelParams,
+    zero_point: i32,
+    clamp: (i32, i32),
+) -> impl Iterator<Item = Difference> + 'a {
+    let ends = runs.iter().flat_map(|r| [(r.first, r.code), (r.last, r.code)]);
+    ends.filter_map(move |(acc, expected)| {
+        let got = code(acc, p, zero_point, clamp);
+        (got != expected).then_some(Difference { acc, expected, got })
+    })
+}
+
+fn not_exact(runs: &[Run], corridor: &Corridor, zero_point: i32, clamp: (i32, i32)) -> RequantError {
+    let mut examples = corridor
+        .nearest()
+        .map_or(Vec::new(), |p| differences(runs, &p, zero_point, clamp).collect::<Vec<_>>());
+    examples.dedup();
+    let inside = |r: &&Run| examples.iter().any(|d| d.acc == r.first || d.acc == r.last);
+    let differing_runs = runs.iter().filter(inside).count();
+    examples.truncate(8);
+    RequantError::NotExact { runs: runs.len(), differing_runs, examples }
+}
+
+type Point = (i128, i128);
+
+/// What a line must keep: at or above every `low` point, strictly below every `high` point. Only hull points are kept.
+struct Corridor {
+    low: Vec<Point>,
+    high: Vec<Point>,
+}
+
+/// An exact fraction, denominator positive.
+#[derive(Clone, Copy)]
+struct Fraction(i128, i128);
+
+impl Fraction {
+    fn less(self, other: Fraction) -> bool {
+        self.0 * other.1 < other.0 * self.1
+    }
+}
+
+impl Corridor {
+    fn new(runs: &[Run], zero_point: i32, clamp: (i32, i32)) -> Corridor {
+        let (mut low, mut high) = (Vec::new(), Vec::new());
+        for r in runs {
+            let y = r.code as i128 - zero_point as i128;
+            for x in [r.first as i128, r.last as i128] {
+                // At the ends of the clamp one side is free.
+                if r.code > clamp.0 {
+                    low.push((x, y));
+                }
+                if r.code < clamp.1 {
+                    high.push((x, -(y + 1)));
+                }
+            }
+        }
+        let high = upper_hull(high).into_iter().map(|(x, y)| (x, -y)).collect();
+        Corridor { low: upper_hull(low), high }
+    }
+
+    /// Slopes of the lines that keep the corridor: an open interval, unbounded where `None`.
+    fn slopes(&self) -> (Option<Fraction>, Option<Fraction>) {
+        let (mut least, mut most): (Option<Fraction>, Option<Fraction>) = (None, None);
+        for &(xl, yl) in &self.low {
+            for &(xh, yh) in &self.high {
+                if xh > xl {
+                    let f = Fraction(yh - yl, xh - xl);
+                    most = Some(most.filter(|m| m.less(f)).unwrap_or(f));
+                } else if xh < xl {
+                    let f = Fraction(yl - yh, xl - xh);
+                    least = Some(least.filter(|l| f.less(*l)).unwrap_or(f));
+                }
+            }
+        }
+        (least, most)
+    }
+
+    /// All slopes are beyond the multiplier's reach.
+    fn is_steep(&self) -> bool {
+        let one = Fraction(MULTIPLIER.1, 1 << BASE_SHIFT);
+        match self.slopes() {
+            (Some(least), Some(most)) if !least.less(most) => false,
+            (least, most) => {
+                least.is_some_and(|l| !l.less(one)) || most.is_some_and(|m| !Fraction(-one.0, one.1).less(m))
+            }
+        }
+    }
+
+    /// Parameters to try, best precision first.
+    fn parameters(&self) -> impl Iterator<Item = ChannelParams> + '_ {
+        let (least, most) = self.slopes();
+        let feasible = !matches!((least, most), (Some(l), Some(m)) if !l.less(m));
+        let shifts = if feasible { 0..=63u8 } else { 1..=0 };
+        shifts.rev().flat_map(move |shift| {
+            let total = BASE_SHIFT + shift as u32;
+            let lo = least.map_or(MULTIPLIER.0, |f| ((f.0 << total).div_euclid(f.1) + 1).max(MULTIPLIER.0));
+            let hi = most.map_or(MULTIPLIER.1, |f| (-(-f.0 << total).div_euclid(f.1) - 1).min(MULTIPLIER.1));
+            let candidates = [4, 3, 5, 2, 6, 1, 7, 0, 8].map(|k| lo + (hi - lo) * k / 8);
+            let candidates = candidates.into_iter().filter(move |&m| lo <= m && m <= hi && m != 0);
+            candidates.filter_map(move |m| self.with_multiplier(m, shift))
+        })
+    }
+
+    /// Parameters with this multiplier and shift, if the corridor leaves room for the offset and the bias for its size.
+    fn with_multiplier(&self, m: i128, shift: u8) -> Option<ChannelParams> {
+        let total = BASE_SHIFT + shift as u32;
+        let lo = self.low.iter().map(|&(x, y)| (y << total) - m * x).max();
+        let hi = self.high.iter().map(|&(x, y)| (y << total) - 1 - m * x).min();
+        let (lo, hi) = match (lo, hi) {
+            (Some(lo), Some(hi)) if lo > hi => return None,
+            (Some(lo), Some(hi)) => (lo, hi),
+            (Some(lo), None) => (lo, lo + (1 << total)),
+            (None, Some(hi)) => (hi - (1 << total), hi),
+            (None, None) => (0, 0),
+        };
+        [lo + (hi - lo) / 2, 0i128.clamp(lo, hi)].into_iter().find_map(|b| split_offset(b, m, shift))
+    }
+
+    /// Parameters near the middle of contradicting demands, to show what differs.
+    fn nearest(&self) -> Option<ChannelParams> {
+        let (Some(a), Some(b)) = self.slopes() else { return None };
+        let slope = (a.0 as f64 / a.1 as f64 + b.0 as f64 / b.1 as f64) / 2.0;
+        (0..=63u8).rev().find_map(|shift| {
+            let total = BASE_SHIFT + shift as u32;
+            let m = (slope * 2f64.powi(total as i32)) as i128;
+            if m == 0 || m < MULTIPLIER.0 || m > MULTIPLIER.1 {
+                return None;
+            }
+            let lo = self.low.iter().map(|&(x, y)| (y << total) - m * x).max()?;
+            let hi = self.high.iter().map(|&(x, y)| (y << total) - 1 - m * x).min()?;
+            split_offset(lo + (hi - lo) / 2, m, shift)
+        })
+    }
+}
+
+/// Multipliers that are tried: symmetric, so that every negative one has its positive counterpart.
+const MULTIPLIER: (i128, i128) = (-(i32::MAX as i128), i32::MAX as i128);
+
+/// `offset = bias * m + addend`.
+fn split_offset(offset: i128, m: i128, shift: u8) -> Option<ChannelParams> {
+    let addend = offset.rem_euclid(m.abs());
+    let bias = i32::try_from((offset - addend) / m).ok()?;
+    Some(ChannelParams {
+        bias,
+        multiplier: i32::try_from(m).ok()?,
+        addend: u32::try_from(addend).ok()?,
+        shift,
+    })
+}
+
+/// The points that some line can touch from above (upper concave hull), by rising x.
+fn upper_hull(mut points: Vec<Point>) -> Vec<Point> {
+    points.sort_unstable();
+    points.dedup();
+    let mut hull: Vec<Point> = Vec::new();
+    for p in points {
+        // The higher of two points above each other.
+        if hull.last().is_some_and(|q| q.0 == p.0) {
+            hull.pop();
+        }
+        while let [.., a, b] = hull[..] {
+            if (b.0 - a.0) * (p.1 - a.1) >= (p.0 - a.0) * (b.1 - a.1) {
+                hull.pop();
+            } else {
+                break;
+            }
+        }
+        hull.push(p);
+    }
+    hull
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ir::IntType;
+
+    /// xorshift64*, so that a failing seed can be repeated.
+    struct Random(u64);
+
+    impl Random {
+        fn next(&mut self) -> u64 {
+            self.0 ^= self.0 >> 12;
+            self.0 ^= self.0 << 25;
+            self.0 ^= self.0 >> 27;
+            self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
+        }
+        fn in_range(&mut self, lo: i64, hi: i64) -> i64 {
+            lo + (self.next() % (hi - lo + 1) as u64) as i64
+        }
+        fn unit(&mut self) -> f64 {
+            (self.next() >> 11) as f64 / (1u64 << 53) as f64
+        }
+    }
+
+    fn assert_exact(rule: impl Fn(i64) -> i32, (lo, hi): (i64, i64), clamp: (i32, i32), what: &str) {
+        let zero_point = 0;
+        let p = search(&rule, (lo, hi), true, zero_point, clamp).unwrap_or_else(|e| panic!("{what}: {e}"));
+        for acc in lo..=hi {
+            assert_eq!(code(acc, &p, zero_point, clamp), rule(acc), "{what}: acc {acc} with {p:?}");
+        }
+    }
+
+    #[test]
+    fn float32_batch_norm_rules_are_exact_at_every_value() {
+        let seed = 0x5eed_0001;
+        let mut r = Random(seed);
+        for round in 0..400 {
+            let bits = r.in_range(1, 8) as u32;
+            let clamp = if r.next() & 1 == 0 {
+                (0, (1 << bits) - 1)
+            } else {
+                (-(1 << (bits - 1)), (1 << (bits - 1)) - 1)
+            };
+            let width = 1 << r.in_range(2, 14);
+            let lo = r.in_range(-width, width);
+            let hi = lo + r.in_range(0, width);
+            let span = (clamp.1 - clamp.0) as f64;
+            let a = ((r.unit() - 0.5) * (4.0 * span / width as f64).min(1.9)) as f32;
+            let b = ((r.unit() - 0.5) * 2.0 * span) as f32;
+            let rule = move |v: i64| {
+                (v as f32 * a + b).round_ties_even().clamp(clamp.0 as f32, clamp.1 as f32) as i32
+            };
+            assert_exact(
+                rule,
+                (lo, hi),
+                clamp,
+                &format!("seed {seed:#x} round {round} a {a} b {b} in {lo}..={hi}"),
+            );
+        }
+    }
+
+    #[test]
+    fn ties_to_even_are_exact_where_a_line_exists() {
+        // Halves: 0.5 -> 0, 1.5 -> 2, 2.5 -> 2 lie on no line, but 1-bit and 2-bit codes have two or three ties only.
+        assert_exact(
+            |v| (v as f32 / 2.0).round_ties_even().clamp(-1.0, 1.0) as i32,
+            (-900, 900),
+            (-1, 1),
+            "halves",
+        );
+        // Odd divisors have no ties.
+        for d in (1..60i64).step_by(2) {
+            let rule = |v: i64| (v as f64 / d as f64).round_ties_even().clamp(-128.0, 127.0) as i32;
+            assert_exact(rule, (-9000, 9000), (-128, 127), "odd divisor");
+        }
+    }
+
+    #[test]
+    fn a_rule_that_no_line_gives_is_refused_with_values() {
+        let rule = |v: i64| (v as f32 / 2.0).round_ties_even().clamp(-8.0, 7.0) as i32;
+        let Err(RequantError::NotExact { runs, differing_runs, examples }) =
+            search(rule, (-40, 40), true, 0, (-8, 7))
+        else {
+            panic!("must be refused")
+        };
+        assert_eq!(runs, 16);
+        assert!(differing_runs > 0 && !examples.is_empty());
+        assert!(examples.iter().all(|d| rule(d.acc) == d.expected && d.got != d.expected));
+    }
+
+    #[test]
+    fn rules_that_jump_or_turn_are_refused() {
+        let turn = |v: i64| v.abs().min(7) as i32;
+        assert!(matches!(search(turn, (-9, 9), false, 0, (0, 7)), Err(RequantError::NotExact { .. })));
+        assert!(matches!(
+            search(turn, (-1 << 22, 1 << 22), false, 0, (0, 7)),
+            Err(RequantError::TooManyValues { .. })
+        ));
+        assert!(matches!(search(turn, (1, 0), true, 0, (0, 7)), Err(RequantError::Empty { .. })));
+        assert!(matches!(
+            search(turn, (0, 5), true, 0, (0, 3)),
+            Err(RequantError::OutsideClamp { acc: 4, code: 4 })
+        ));
+        let jump = |v: i64| if v < 3 { -1 } else { 1 };
+        assert!(search(jump, (-9, 9), true, 0, (-2, 2)).is_err());
+        assert_eq!(search(jump, (2, 3), true, 0, (-1, 1)), Err(RequantError::TooSteep));
+        assert_eq!(search(|v| -2 * v as i32, (-2, 3), true, 0, (-8, 7)), Err(RequantError::TooSteep));
+    }
+
+    #[test]
+    fn constant_and_falling_rules() {
+        for clamp in [(-8, 7), (0, 15), (-128, 127), (0, 65535), (3, 3)] {
+            for c in [clamp.0, (clamp.0 + clamp.1) / 2, clamp.1] {
+                for (lo, hi) in [(0, 0), (-5, 5), (-20_000, 30_000), (1000, 1003)] {
+                    assert_exact(|_| c, (lo, hi), clamp, "constant");
+                }
+            }
+        }
+        for d in [1, 3, 7, 1001] {
+            assert_exact(
+                |v| (-v).div_euclid(d).clamp(-16, 15) as i32,
+                (-20_000, 20_000),
+                (-16, 15),
+                "falling",
+            );
+        }
+    }
+
+    #[test]
+    fn wide_codes_and_wide_accumulators() {
+        let rule = |v: i64| (v + 7).div_euclid(61).clamp(0, 65535) as i32;
+        let clamp = (0, 65535);
+        let p = search(rule, (-3_000_000, 5_000_000), true, 0, clamp).unwrap();
+        for acc in (-3_000_000..=5_000_000).step_by(7) {
+            assert_eq!(code(acc, &p, 0, clamp), rule(acc), "acc {acc}");
+        }
+    }
+
+    #[test]
+    fn bisection_finds_the_runs_that_trying_all_finds() {
+        let mut r = Random(77);
+        for _ in 0..50 {
+            let d = r.in_range(1, 400);
+            let lo = r.in_range(-3000, 0);
+            let hi = lo + r.in_range(0, 5000);
+            let rule = |v: i64| v.div_euclid(d) as i32;
+            assert_eq!(runs(rule, lo, hi, true), runs(rule, lo, hi, false), "seed 77, d {d} in {lo}..={hi}");
+        }
+    }
+
+    #[test]
+    fn identity_keeps_values_with_every_rounding() {
+        for rounding in Rounding::ALL {
+            let p = identity(rounding);
+            for v in (-(1i64 << 29)..1 << 29).step_by(999_983).chain(-40..40).chain([(1 << 29) - 1]) {
+                assert_eq!(round_scaled(v, &p, rounding), v, "{rounding:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn bounds_follow_the_weights() {
+        let ty = IntType { bits: 3, signed: true };
+        let w = Weights { shape: [2, 1, 1, 3], data: vec![1, -2, 3, -1, -1, 0], ty, bipolar: false };
+        assert_eq!(acc_bounds(&w, (0, 3)), [(-6, 12), (-6, 0)]);
+        assert_eq!(acc_bounds(&w, (-1, 3)), [(-10, 14), (-6, 2)]);
+    }
+}
