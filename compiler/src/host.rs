@@ -196,6 +196,17 @@ impl FloatChain {
         self.eval(x, channel)
     }
 
+    /// Every intermediate result for `v` is finite.
+    pub fn finite(&self, v: i64, channel: usize) -> bool {
+        let start = FloatChain { from_int: self.from_int.clone(), steps: Vec::new() };
+        let mut x = start.eval_int(v, channel);
+        self.steps.iter().all(|step| {
+            let before = x.is_finite();
+            x = step.apply(x, channel);
+            before && x.is_finite()
+        })
+    }
+
     /// +1 never falls, -1 never rises, 0 is constant over the integers of this channel. Every step is monotone (float32
     /// rounding is), so the whole chain is.
     pub fn direction(&self, channel: usize) -> i32 {
@@ -220,6 +231,10 @@ impl FloatChain {
 /// What is wrong with an array handed to a model.
 #[derive(Clone, Debug, PartialEq)]
 pub enum HostError {
+    /// No array was given for this model input.
+    Missing {
+        name: String,
+    },
     Shape {
         name: String,
         expected: Vec<usize>,
@@ -241,6 +256,7 @@ pub enum HostError {
 impl fmt::Display for HostError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            HostError::Missing { name } => write!(f, "no array for the model input {name}"),
             HostError::Shape { name, expected, found } => {
                 write!(f, "{name}: shape {found:?}, but the model takes {expected:?}")
             }

@@ -3,8 +3,10 @@
 pub mod check;
 pub mod golden;
 pub mod host;
+pub mod import;
 pub mod ir;
 pub mod lower;
 pub mod npz;
+pub mod onnx;
 pub mod program;
 pub mod requant;

@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! ONNX importer: QONNX networks (`Quant`, `BipolarQuant`).
+//!
+//! - [`model`]: the file's graph as plain data, checked.
+//! - [`constant`]: constant tensors and the operators that are evaluated while importing.
+//! - [`value`]: tensors whose values are known as a chain of float32 operations on integers.
+//! - [`lower`]: walks the nodes; [`ops`]: what each operator does to such tensors; [`emit`]: from quantizer to quantizer,
+//!   the nodes of the integer graph.
+
+pub mod constant;
+pub mod emit;
+pub mod lower;
+pub mod model;
+pub mod ops;
+pub mod value;
+
+use crate::import::{ImportError, Imported};
+
+/// Imports the bytes of an ONNX file. Errors: everything that is unsupported or damaged, all at once; never panics.
+pub fn import(name: &str, bytes: &[u8]) -> Result<Imported, Vec<ImportError>> {
+    lower::lower(name, &model::read(bytes)?)
+}

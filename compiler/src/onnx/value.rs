@@ -1,0 +1,363 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Tensors while importing: constants, and floats that are a chain of float32 operations on integers or on an input.
+
+use super::constant::{int, text, ConstData, ConstTensor, QuantConst};
+use super::model::Node;
+use crate::host::{CodeMap, FloatChain, FloatRounding, FloatStep};
+use crate::ir::{IntType, TensorId, Weights};
+use std::rc::Rc;
+
+/// What a tensor of the model is.
+#[derive(Clone, Debug)]
+pub enum Value {
+    Const(Rc<ConstTensor>),
+    Float(FloatValue),
+    /// Its node was refused; nodes that read it say nothing.
+    Refused,
+}
+
+/// Element i (C order of `dims`) is `chain` of element `order[i]` of the base.
+#[derive(Clone, Debug)]
+pub struct FloatValue {
+    pub dims: Vec<usize>,
+    pub base: Base,
+    /// Constants per channel of the base; per element where the base is a model input.
+    pub chain: FloatChain,
+    /// `None`: in the same place.
+    pub order: Option<Rc<Vec<usize>>>,
+}
+
+#[derive(Clone, Debug)]
+pub enum Base {
+    /// Model input, by number; elements in the model's order.
+    Input(usize),
+    /// A tensor of the integer graph.
+    Codes(TensorId),
+    /// An operator that gives integers and waits for the quantizer that makes them codes.
+    Pending(Rc<Pending>),
+}
+
+/// An operator of the integer graph without its requantization.
+#[derive(Debug)]
+pub struct Pending {
+    pub name: String,
+    pub op: PendingOp,
+    /// `[h, w, c]`
+    pub shape: [usize; 3],
+    /// Smallest and largest integer of each channel.
+    pub bounds: Vec<(i64, i64)>,
+}
+
+#[derive(Debug)]
+pub enum PendingOp {
+    Conv(ConvTemplate),
+    /// `factor_a * a + factor_b * b`
+    Add {
+        a: TensorId,
+        b: TensorId,
+        factor_a: i32,
+        factor_b: i32,
+    },
+    /// Sum over a window.
+    Sum {
+        input: TensorId,
+        window: WindowTemplate,
+    },
+    /// Maximum over a window of what is not yet quantized (all steps rise, so the quantizer goes first).
+    Max {
+        inner: FloatValue,
+        window: WindowTemplate,
+    },
+}
+
+#[derive(Clone, Debug)]
+pub struct ConvTemplate {
+    pub input: TensorId,
+    pub weights: Weights,
+    pub window: WindowTemplate,
+    pub dilation: [usize; 2],
+    pub groups: usize,
+    pub pad_code: i32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WindowTemplate {
+    pub kernel: [usize; 2],
+    pub stride: [usize; 2],
+    /// `[top, left, bottom, right]`
+    pub pads: [usize; 4],
+}
+
+impl FloatValue {
+    pub fn len(&self) -> usize {
+        self.dims.iter().product()
+    }
+
+    /// Place of element `i` in the base.
+    pub fn place(&self, i: usize) -> usize {
+        self.order.as_ref().map_or(i, |o| o[i])
+    }
+
+    /// Adds a step.
+    pub fn then(mut self, step: FloatStep) -> FloatValue {
+        self.chain.steps.push(step);
+        self
+    }
+
+    /// Same elements in the same C order, other shape.
+    pub fn with_dims(mut self, dims: Vec<usize>) -> FloatValue {
+        self.dims = dims;
+        self
+    }
+
+    /// Element i becomes element `picks[i]`.
+    pub fn reordered(mut self, dims: Vec<usize>, picks: &[usize]) -> FloatValue {
+        let order = picks.iter().map(|&i| self.place(i)).collect::<Vec<_>>();
+        self.dims = dims;
+        self.order = simplified(order);
+        self
+    }
+
+    /// `c` as a constant list for a step on this value: one number, or one per channel (`channels` of the base; `None`:
+    /// one per element of a model input).
+    pub fn constants(&self, c: &ConstTensor, channels: Option<usize>) -> Result<Vec<f32>, String> {
+        let floats = c.floats()?;
+        if floats.iter().any(|v| !v.is_finite()) {
+            return Err("a constant is not finite".into());
+        }
+        if floats.windows(2).all(|p| p[0].to_bits() == p[1].to_bits()) {
+            let v = *floats.first().ok_or("an empty constant")?;
+            return if c.broadcast(&self.dims).is_some() { Ok(vec![v]) } else { Err(self.misfit(c)) };
+        }
+        let full = c.broadcast(&self.dims).ok_or_else(|| self.misfit(c))?;
+        let full = full.floats()?;
+        let count = channels.unwrap_or(self.len());
+        let mut list: Vec<Option<f32>> = vec![None; count];
+        for (i, &v) in full.iter().enumerate() {
+            let slot = &mut list[self.place(i) % count];
+            if slot.is_some_and(|old| old.to_bits() != v.to_bits()) {
+                return Err("a constant that differs from pixel to pixel is not supported".into());
+            }
+            *slot = Some(v);
+        }
+        Ok(list.into_iter().map(|v| v.unwrap_or(0.0)).collect())
+    }
+
+    fn misfit(&self, c: &ConstTensor) -> String {
+        format!(
+            "a constant of shape {:?} on a tensor of shape {:?} would change the shape",
+            c.dims, self.dims
+        )
+    }
+
+    /// `Some([h, w, c])` when the value is a `[1, c, h, w]` (or `[1, c]`) image that stands as `[y][x][c]` in its base.
+    pub fn image(&self) -> Option<[usize; 3]> {
+        let shape = image_shape(&self.dims)?;
+        let order = image_order(shape);
+        match &self.order {
+            None => order.is_none().then_some(shape),
+            Some(own) => (order.as_ref() == Some(own)).then_some(shape),
+        }
+    }
+}
+
+/// `None` for the identity.
+fn simplified(order: Vec<usize>) -> Option<Rc<Vec<usize>>> {
+    let identity = order.iter().enumerate().all(|(i, &o)| i == o);
+    (!identity).then(|| Rc::new(order))
+}
+
+/// `[h, w, c]` of `[1, c, h, w]`, `[1, c, w]` or `[1, c]`.
+pub fn image_shape(dims: &[usize]) -> Option<[usize; 3]> {
+    match *dims {
+        [1, c, h, w] => Some([h, w, c]),
+        [1, c, w] => Some([1, w, c]),
+        [1, c] => Some([1, 1, c]),
+        _ => None,
+    }
+}
+
+/// Places, in `[y][x][c]`, of the elements of `[1, c, h, w]`; `None` for the identity.
+pub fn image_order([h, w, c]: [usize; 3]) -> Option<Rc<Vec<usize>>> {
+    simplified((0..c).flat_map(|ch| (0..h * w).map(move |pixel| pixel * c + ch)).collect())
+}
+
+/// A `Quant` or `BipolarQuant` node's parameters.
+#[derive(Clone, Debug)]
+pub struct Quantizer {
+    pub scale: Rc<ConstTensor>,
+    pub kind: QuantKind,
+}
+
+#[derive(Clone, Debug)]
+pub enum QuantKind {
+    Bipolar,
+    Integer { zero_point: Rc<ConstTensor>, ty: IntType, clamp: (i32, i32), rounding: FloatRounding },
+}
+
+impl Quantizer {
+    /// From a node and its inputs (the first may be absent). Errors: parameters missing, out of range or not constant.
+    pub fn of(node: &Node, inputs: &[Option<&ConstTensor>]) -> Result<Quantizer, String> {
+        let arg = |i: usize, what: &str| {
+            inputs.get(i).copied().flatten().ok_or(format!("the {what} (input {i}) is not a constant"))
+        };
+        let scale = Rc::new(arg(1, "scale")?.clone());
+        if scale.floats()?.iter().any(|&s| !s.is_finite() || s <= 0.0) {
+            return Err("a scale is not positive".into());
+        }
+        if node.op == "BipolarQuant" {
+            return Ok(Quantizer { scale, kind: QuantKind::Bipolar });
+        }
+        let zero_point = Rc::new(arg(2, "zero point")?.clone());
+        if zero_point.floats()?.iter().any(|z| !z.is_finite()) {
+            return Err("a zero point is not finite".into());
+        }
+        let bits = arg(3, "bit width")?.scalar()?;
+        if bits.fract() != 0.0 || !(1.0..=16.0).contains(&bits) {
+            return Err(format!("bit width {bits}: 1 to 16, a whole number, is supported"));
+        }
+        let (bits, signed) = (bits as u8, int(node, "signed", 1)? != 0);
+        let narrow = int(node, "narrow", 0)? != 0;
+        let rounding = rounding(text(node, "rounding_mode", "ROUND")?)?;
+        if bits == 1 && signed {
+            // The reference makes -1 and +1 of it and, unlike BipolarQuant, shifts by the zero point.
+            if zero_point.floats()?.iter().any(|&z| z != 0.0) {
+                return Err("a signed 1-bit quantizer with a zero point is not supported".into());
+            }
+            return Ok(Quantizer { scale, kind: QuantKind::Bipolar });
+        }
+        let top = 1i32 << (bits - signed as u8);
+        let clamp = match (signed, narrow) {
+            (true, true) => (-top + 1, top - 1),
+            (true, false) => (-top, top - 1),
+            (false, true) => (0, top - 2),
+            (false, false) => (0, top - 1),
+        };
+        Ok(Quantizer {
+            scale,
+            kind: QuantKind::Integer { zero_point, ty: IntType { bits, signed }, clamp, rounding },
+        })
+    }
+
+    /// The steps from a float to the integral value, the smallest and largest code, the codes' type, and how the value
+    /// is stored. `list` gives a constant as a step's list.
+    #[allow(clippy::type_complexity)]
+    pub fn steps(
+        &self,
+        list: impl Fn(&ConstTensor) -> Result<Vec<f32>, String>,
+    ) -> Result<(Vec<FloatStep>, (i32, i32), IntType, CodeMap), String> {
+        match &self.kind {
+            QuantKind::Bipolar => {
+                Ok((vec![FloatStep::Sign], (0, 1), IntType { bits: 1, signed: false }, CodeMap::BIPOLAR))
+            }
+            QuantKind::Integer { zero_point, ty, clamp, rounding } => {
+                let steps = vec![
+                    FloatStep::Div(list(&self.scale)?),
+                    FloatStep::Add(list(zero_point)?),
+                    FloatStep::Min(vec![clamp.1 as f32]),
+                    FloatStep::Max(vec![clamp.0 as f32]),
+                    FloatStep::Round(*rounding),
+                ];
+                Ok((steps, *clamp, *ty, CodeMap::SAME))
+            }
+        }
+    }
+
+    /// The steps from the integral value back to a float.
+    pub fn back(
+        &self,
+        list: impl Fn(&ConstTensor) -> Result<Vec<f32>, String>,
+    ) -> Result<Vec<FloatStep>, String> {
+        let scale = FloatStep::Mul(list(&self.scale)?);
+        Ok(match &self.kind {
+            QuantKind::Bipolar => vec![scale],
+            QuantKind::Integer { zero_point, .. } => vec![FloatStep::Sub(list(zero_point)?), scale],
+        })
+    }
+
+    /// Quantizes a constant (weights): its floats, and the integers behind them.
+    pub fn constant(&self, t: &ConstTensor) -> Result<ConstTensor, String> {
+        let misfit = || format!("the scale or zero point does not fit shape {:?}", t.dims);
+        let spread = |c: &ConstTensor| {
+            let full = c.broadcast(&t.dims).ok_or_else(misfit)?;
+            Ok::<_, String>(full.floats()?.to_vec())
+        };
+        let (steps, ..) = self.steps(spread)?;
+        let offset = match &self.kind {
+            QuantKind::Bipolar => vec![0.0; t.len()],
+            QuantKind::Integer { zero_point, .. } => spread(zero_point)?,
+        };
+        let scales = spread(&self.scale)?;
+        let chain = FloatChain { from_int: None, steps };
+        let floats = t.floats()?;
+        let integers =
+            floats.iter().enumerate().map(|(i, &x)| chain.eval(x, i) - offset[i]).collect::<Vec<_>>();
+        if integers.iter().any(|v| v.is_nan()) {
+            return Err("a weight is not a number".into());
+        }
+        let data = ConstData::F32(integers.iter().zip(&scales).map(|(&v, &s)| v * s).collect());
+        let quant = Some(Rc::new(QuantConst { integers, scales }));
+        Ok(ConstTensor { dims: t.dims.clone(), data, quant })
+    }
+}
+
+fn rounding(mode: &str) -> Result<FloatRounding, String> {
+    Ok(match mode.to_uppercase().as_str() {
+        "ROUND" | "HALF_EVEN" => FloatRounding::HalfEven,
+        "CEIL" => FloatRounding::Ceil,
+        "FLOOR" => FloatRounding::Floor,
+        "UP" => FloatRounding::Up,
+        "DOWN" => FloatRounding::Down,
+        "HALF_UP" => FloatRounding::HalfUp,
+        "HALF_DOWN" => FloatRounding::HalfDown,
+        _ => return Err(format!("rounding mode {mode} is unknown")),
+    })
+}
+
+/// Codes as integers times a scale: `real = (factor * code + offset) * scale` for every code, in float32.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct IntegerView {
+    /// 1, or 2 for bipolar codes.
+    pub factor: i64,
+    pub offset: i64,
+    pub scale: f32,
+}
+
+impl IntegerView {
+    /// Finds the view of a chain over the codes `lo..=hi` of one channel, and proves it for each of them.
+    pub fn of(chain: &FloatChain, channel: usize, (lo, hi): (i64, i64)) -> Option<IntegerView> {
+        let real = |v: i64| chain.eval_int(v, channel);
+        let slope = (real(hi) as f64 - real(lo) as f64) / (hi - lo) as f64;
+        if hi <= lo || !slope.is_finite() || slope == 0.0 {
+            return None;
+        }
+        let zero = lo as f64 - real(lo) as f64 / slope;
+        [1i64, 2].into_iter().find_map(|factor| {
+            let offset = -(zero * factor as f64).round() as i64;
+            let at = |v: i64| factor * v + offset;
+            // The scale itself where an integer is 1 or -1, otherwise the nearest quotient.
+            let nearest = (lo..=hi).filter(|&v| at(v) != 0).min_by_key(|&v| at(v).abs())?;
+            let scale = (real(nearest) as f64 / at(nearest) as f64) as f32;
+            let same = |v: i64| (at(v) as f64 * scale as f64) as f32 == real(v);
+            (scale != 0.0 && (lo..=hi).all(same)).then_some(IntegerView { factor, offset, scale })
+        })
+    }
+
+    /// The code of the real value 0.
+    pub fn zero_code(&self) -> Option<i64> {
+        (self.offset % self.factor == 0).then(|| -self.offset / self.factor)
+    }
+
+    /// Smallest and largest integer for codes `lo..=hi`.
+    pub fn integers(&self, (lo, hi): (i64, i64)) -> (i64, i64) {
+        (self.factor * lo + self.offset, self.factor * hi + self.offset)
+    }
+}
+
+/// The odd part of a float's mantissa: products and sums of such numbers are exact in float32 while they stay below 2^24.
+pub fn odd_part(x: f32) -> u64 {
+    let bits = x.to_bits();
+    let fraction = (bits & 0x7f_ffff) as u64;
+    let mantissa = if bits >> 23 & 0xff == 0 { fraction } else { fraction | 0x80_0000 };
+    mantissa >> mantissa.trailing_zeros().min(63)
+}
