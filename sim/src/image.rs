@@ -28,7 +28,8 @@ impl Image {
     pub fn new(program: &Program, inputs: &[Vec<i32>]) -> Result<Image, ProgramError> {
         let info = &program.info;
         let input = program.pack_input(inputs)?;
-        let regions = [program.constants.clone(), input, vec![0; info.output_bytes], vec![0; info.scratch_bytes]];
+        let regions =
+            [program.constants.clone(), input, vec![0; info.output_bytes], vec![0; info.scratch_bytes]];
         Ok(Image { program: program.instrs.clone(), regions })
     }
 }
