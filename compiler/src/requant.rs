@@ -273,8 +273,8 @@ impl Corridor {
     fn parameters(&self) -> impl Iterator<Item = ChannelParams> + '_ {
         let (least, most) = self.slopes();
         let feasible = !matches!((least, most), (Some(l), Some(m)) if !l.less(m));
-        let shifts = if feasible { 0..=63u8 } else { 1..=0 };
-        shifts.rev().flat_map(move |shift| {
+        let shifts = (0..64u8).rev().filter(move |_| feasible);
+        shifts.flat_map(move |shift| {
             let total = BASE_SHIFT + shift as u32;
             let lo = least.map_or(MULTIPLIER.0, |f| ((f.0 << total).div_euclid(f.1) + 1).max(MULTIPLIER.0));
             let hi = most.map_or(MULTIPLIER.1, |f| (-(-f.0 << total).div_euclid(f.1) - 1).min(MULTIPLIER.1));

@@ -63,10 +63,10 @@ impl Importer<'_> {
             .ok_or_else(|| format!("shape {:?} is not [1, c, h, w] or [1, c]", v.dims))?;
         let image = image_order(shape);
         let mut order = vec![usize::MAX; count];
-        for e in 0..v.len() {
+        for e in 0..v.count() {
             order[v.place(e)] = image.as_ref().map_or(e, |o| o[e]);
         }
-        if v.len() != count || order.contains(&usize::MAX) {
+        if v.count() != count || order.contains(&usize::MAX) {
             return Err("a part of a model input, or one repeated, is not supported".into());
         }
         let same = order.iter().enumerate().all(|(i, &o)| i == o);

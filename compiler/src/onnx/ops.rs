@@ -301,7 +301,7 @@ impl Importer<'_> {
     ) -> Result<FloatValue, String> {
         let (v, t, views) = self.integers(&node.name, &v)?;
         let shape = self.graph.tensors[t].shape;
-        let rows = v.len() / k.max(1);
+        let rows = v.count() / k.max(1);
         if v.dims.last() != Some(&k) || k == 0 || n == 0 {
             return Err(format!("input of shape {:?} and weights of shape {:?} do not fit", v.dims, w.dims));
         }

@@ -89,7 +89,8 @@ pub struct WindowTemplate {
 }
 
 impl FloatValue {
-    pub fn len(&self) -> usize {
+    /// Number of elements.
+    pub fn count(&self) -> usize {
         self.dims.iter().product()
     }
 
@@ -131,7 +132,7 @@ impl FloatValue {
         }
         let full = c.broadcast(&self.dims).ok_or_else(|| self.misfit(c))?;
         let full = full.floats()?;
-        let count = channels.unwrap_or(self.len());
+        let count = channels.unwrap_or(self.count());
         let mut list: Vec<Option<f32>> = vec![None; count];
         for (i, &v) in full.iter().enumerate() {
             let slot = &mut list[self.place(i) % count];
