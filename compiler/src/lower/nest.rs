@@ -73,8 +73,8 @@ impl Nest {
                 (chunk.ny, g.step[0], 0),
             ],
             u => {
-                debug_assert!(chunk.nx < u || chunk.nx % u == 0);
-                debug_assert!(chunk.ny < u || chunk.ny % u == 0);
+                debug_assert!(chunk.nx < u || chunk.nx.is_multiple_of(u));
+                debug_assert!(chunk.ny < u || chunk.ny.is_multiple_of(u));
                 let (ux, uy) = (u.min(chunk.nx), u.min(chunk.ny));
                 [(ux, 0, 0), (chunk.nx / ux, 0, 1), (uy, 0, 0), (chunk.ny / uy, 1, 0)]
             }

@@ -218,7 +218,7 @@ impl Context<'_> {
         let mode = Mode { add: true, shl20: add.left_shift == 20, ..Mode::of(self.arch, &add.sum) };
         let params = |_| vec![add.params_a, add.params_b, channel_params(&add.sum, 0)];
         let tiling = Tiling::new(self.arch, mode.wgt_log2);
-        let sources = [0, 1].map(|i| self.select(i, i, c, 0, |o| Some(o)));
+        let sources = [0, 1].map(|i| self.select(i, i, c, 0, Some));
         Ok(Stage {
             name: name.into(),
             op: "add",

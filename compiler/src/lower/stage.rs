@@ -130,7 +130,10 @@ impl Tiling {
             true => Tiling { tile: per_pass - per_pass % lanes, tiles: 1 },
             false => {
                 let step = arch.requant_lanes as usize;
-                let tile = (1..=per_pass / step).map(|i| i * step).rfind(|t| lanes % t == 0).unwrap_or(step);
+                let tile = (1..=per_pass / step)
+                    .map(|i| i * step)
+                    .rfind(|t| lanes.is_multiple_of(*t))
+                    .unwrap_or(step);
                 Tiling { tile, tiles: lanes / tile }
             }
         }

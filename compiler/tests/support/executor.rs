@@ -324,14 +324,14 @@ impl Executor<'_> {
                             let slot = self.arch.acc_slot(q, channel as u32);
                             let raw = self.acc[slot.group as usize][at % self.arch.acc_depth as usize];
                             let v = wrap(raw[slot.lo as usize / 18] as i128, slot.width);
-                            let v = if m.flag("bipolar") {
+
+                            if m.flag("bipolar") {
                                 self.sum[at % self.arch.acc_depth as usize] - 2 * v
                             } else if m.flag("shl20") {
                                 v << 20
                             } else {
                                 v
-                            };
-                            v
+                            }
                         };
                         let param = |extra: usize| {
                             self.params[(get("param") + tile * beats + beat + extra) * lanes + lane]

@@ -24,7 +24,7 @@ impl Rng {
         self.range(lo as i64, hi as i64) as usize
     }
     pub fn one_in(&mut self, n: u64) -> bool {
-        self.next() % n == 0
+        self.next().is_multiple_of(n)
     }
     pub fn pick<T: std::marker::Copy>(&mut self, from: &[T]) -> T {
         from[self.next() as usize % from.len()]
@@ -443,7 +443,7 @@ pub fn random_case(seed: u64, kind: Kind, size: usize, shrink: usize) -> (Graph,
         }
         Kind::Reshape => {
             let n: usize = b.shape(x).iter().product();
-            let c = (1..=n).rev().filter(|c| n % c == 0).nth(b.rng.size(0, 3)).unwrap_or(1);
+            let c = (1..=n).rev().filter(|c| n.is_multiple_of(*c)).nth(b.rng.size(0, 3)).unwrap_or(1);
             let t = b.reshape(x, [n / c, 1, c]);
             b.copy(t)
         }

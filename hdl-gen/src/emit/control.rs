@@ -360,7 +360,7 @@ mod tests {
         for i in INSTRUCTIONS {
             let high = i.queue.map_or(0, |q| q.index() as u8 + 1);
             assert_eq!(i.op as u8 >> 4, high, "{}", i.mnemonic);
-            assert_eq!(ident(i.mnemonic).contains('.'), false);
+            assert!(!super::super::ident(i.mnemonic).contains('.'));
         }
     }
 
