@@ -94,10 +94,6 @@ impl FloatValue {
         self.dims.iter().product()
     }
 
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
     /// Place of element `i` in the base.
     pub fn place(&self, i: usize) -> usize {
         self.order.as_ref().map_or(i, |o| o[i])
