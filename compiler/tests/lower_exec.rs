@@ -62,6 +62,9 @@ fn run(arch: &Arch, seed: u64, kind: Kind, size: usize, shrink: usize, all: bool
         Err(e) => return Err(format!("golden model: {e}")),
     };
     let program = Program::from_bytes(&program.to_bytes()).map_err(|e| e.to_string())?;
+    if std::env::var("BRICKWORK_PRINT").is_ok() {
+        program.instrs.iter().for_each(|i| println!("{i}"));
+    }
     let region = execute(arch, &program, &inputs, seed)?;
     for (t, codes) in program.unpack_intermediates(&region) {
         compare(&t.name, t.shape, &codes, &values[t.id])?;

@@ -266,7 +266,11 @@ impl<'a> Emitter<'a> {
             return Err(CompileErrorKind::DoesNotFit { what, need: areas * window, limit: depth });
         }
         let limit = (all / 2).max(1);
-        let steps = state.layouts.iter().map(|l| self.arch.steps(l.planes)).max().unwrap_or(1) as usize;
+        let in_rows = stage.units.iter().flat_map(|u| &u.passes).any(|p| p.planes_in_rows);
+        let steps = match in_rows {
+            true => 1,
+            false => state.layouts.iter().map(|l| self.arch.steps(l.planes)).max().unwrap_or(1) as usize,
+        };
         let shift = self.arch.rows as usize * self.arch.groups as usize + self.arch.groups as usize;
         let least = match state.passes.len() {
             1 => 64,
@@ -656,14 +660,14 @@ impl<'a> Emitter<'a> {
             None => self.plan.homes[self.plan.root[feed.tensor]].bank.unwrap_or(0) as isize,
         };
         let addr = base + nest.addr + (info.block0 * layout.slots as usize) as isize;
-        let steps = self.arch.steps(layout.planes);
+        let steps = if spec.planes_in_rows { 1 } else { self.arch.steps(layout.planes) };
         let instr = Instr::new(Op::Pass)
             .with("addr", (addr as i64).rem_euclid(self.arch.plane_words as i64))?
             .with("y", nest.y as i64)?
             .with("x", nest.x as i64)?
             .with("acc", acc as i64)?
             .with("steps", steps as i64 - 1)?
-            .with("act_signed", layout.ty.signed as i64)?
+            .with("act_signed", (layout.ty.signed && !spec.planes_in_rows) as i64)?
             .with("wgt_log2", unit.mode.wgt_log2 as i64)?
             .with("wgt_signed", spec.wgt_signed as i64)?
             .with("swap", swap as i64)?
@@ -970,8 +974,8 @@ fn tap_words(pass: &PassSpec, layout: &Layout) -> Result<Vec<Vec<u64>>> {
                 let what = "rows or columns from the first to the last kernel tap";
                 return Err(CompileErrorKind::DoesNotFit { what, need: reach, limit: 511 });
             }
-            let addr =
-                p.dy * layout.row() + p.dx * layout.pixel() + (p.block - block0) * layout.slots as usize;
+            let block = (p.block - block0) * layout.slots as usize;
+            let addr = p.dy * layout.row() + p.dx * layout.pixel() + block + p.plane;
             Ok(vec![(addr & 0xffff) as u64 | (p.dy as u64) << 16 | (p.dx as u64) << 26])
         })
         .collect()

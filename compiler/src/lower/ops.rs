@@ -21,6 +21,13 @@ const IDENTITY_MULTIPLIER: i32 = i32::MAX;
 /// Clamp that lets everything pass.
 const NO_CLAMP: (i32, i32) = (-65536, 65535);
 
+/// How codes go through the array unchanged.
+struct Selection {
+    mode: WeightMode,
+    /// Planes in rows instead of in time.
+    in_rows: bool,
+}
+
 /// What operators need to become stages.
 pub struct Context<'a> {
     pub arch: &'a Arch,
@@ -135,6 +142,7 @@ impl Context<'_> {
             feed: 0,
             operand: 0,
             taps: tap_grid([kh, kw], conv.dilation),
+            planes: None,
             mode,
             channels: Box::new(move |o| o / ocg * icg..(o / ocg + 1) * icg),
             weight: Box::new(move |o, tap, i| weights[(o * kh * kw + tap) * icg + i - o / ocg * icg]),
@@ -215,10 +223,13 @@ impl Context<'_> {
         }
         let sum = Interval { lo: operands[0].lo + operands[1].lo, hi: operands[0].hi + operands[1].hi };
         self.check_requant(&add.sum, add.output, std::iter::once(sum))?;
-        let mode = Mode { add: true, shl20: add.left_shift == 20, ..Mode::of(self.arch, &add.sum) };
+        let feeds = vec![same_feed(add.a), same_feed(add.b)];
+        let selection = self.selection(&feeds, c, h * w, 3);
+        let wgt_log2 = selection.mode.log2;
+        let mode = Mode { add: true, shl20: add.left_shift == 20, wgt_log2, ..Mode::of(self.arch, &add.sum) };
         let params = |_| vec![add.params_a, add.params_b, channel_params(&add.sum, 0)];
         let tiling = Tiling::new(self.arch, mode.wgt_log2);
-        let sources = [0, 1].map(|i| self.select(i, i, c, 0, Some));
+        let sources = [(0, add.a), (1, add.b)].map(|(i, t)| self.select(&selection, (i, i), t, Some));
         Ok(Stage {
             name: name.into(),
             op: "add",
@@ -226,7 +237,7 @@ impl Context<'_> {
             export_only: false,
             grid: [h, w],
             window: [1, 1],
-            feeds: vec![same_feed(add.a), same_feed(add.b)],
+            feeds,
             units: build_units(self.arch, tiling, c, &mode, &params, &sources),
             macs: 0,
             act_bits: self.ty(add.a).bits.max(self.ty(add.b).bits) as u32,
@@ -234,21 +245,54 @@ impl Context<'_> {
         })
     }
 
-    /// A source that copies single channels: output channel `o` from `channel(o)` at one tap.
+    /// How codes of these inputs go through the array unchanged, `channels` of them for `accs` accumulators each.
+    ///
+    /// Planes one after another take many channels in a pass but a step for each plane; planes in rows take one step for
+    /// few channels. `slots`: cycles of post-processing for one beat of an accumulator.
+    fn selection(&self, feeds: &[Feed], channels: usize, accs: usize, slots: usize) -> Selection {
+        let arch = self.arch;
+        let in_time = Selection { mode: WeightMode::select(arch), in_rows: false };
+        let planes = feeds.iter().map(|f| self.layout(f.tensor).planes).max().unwrap_or(16);
+        let uniform = |f: &Feed| f.pad_code == 0 || (f.pad_code == -1 && self.ty(f.tensor).signed);
+        if planes > 8 || planes > arch.rows || arch.brick_bits != 1 || !feeds.iter().all(uniform) {
+            return in_time;
+        }
+        let log2 = planes.next_power_of_two().ilog2();
+        let in_rows = Selection { mode: WeightMode { log2, ..WeightMode::select(arch) }, in_rows: true };
+        let cost = |s: &Selection| -> usize {
+            let tiling = Tiling::new(arch, s.mode.log2);
+            let blocks = tiling.tile.min(channels).div_ceil(arch.lanes as usize);
+            let (rows, steps) =
+                if s.in_rows { (blocks * planes as usize, 1) } else { (blocks, planes as usize) };
+            let passes = feeds.len() * channels.div_ceil(tiling.tile) * rows.div_ceil(arch.rows as usize);
+            let chunks = (2 * accs * tiling.tiles).div_ceil(arch.acc_depth as usize);
+            let shift = (arch.rows * arch.groups) as usize;
+            let pass = passes * (accs * steps).max(if passes > 1 { chunks * shift } else { 0 });
+            let posts = chunks * channels.div_ceil(tiling.unit());
+            pass.max(accs * channels.div_ceil(arch.requant_lanes as usize) * slots + posts * 30)
+        };
+        if cost(&in_rows) < cost(&in_time) {
+            in_rows
+        } else {
+            in_time
+        }
+    }
+
+    /// A source that copies single channels: output channel `o` from `channel(o)`.
     fn select<'b>(
         &self,
-        feed: usize,
-        operand: usize,
-        channels: usize,
-        tap: usize,
+        selection: &Selection,
+        (feed, operand): (usize, usize),
+        tensor: TensorId,
         channel: impl Fn(usize) -> Option<usize> + 'b,
     ) -> Source<'b> {
-        debug_assert_eq!(tap, 0);
+        let (channels, signed) = (self.shape(tensor)[2], self.ty(tensor).signed);
         Source {
             feed,
             operand,
             taps: vec![[0, 0]],
-            mode: WeightMode::select(self.arch),
+            planes: selection.in_rows.then(|| (self.layout(tensor).planes, signed)),
+            mode: WeightMode { signed: selection.in_rows && signed, ..selection.mode },
             channels: Box::new(move |o| match channel(o) {
                 Some(c) if c < channels => c..c + 1,
                 _ => 0..0,
@@ -280,17 +324,21 @@ impl Context<'_> {
                 return self.pool_as_conv(name, pool, r, c);
             }
         }
+        let pad_code = if padded { pool.pad_code } else { 0 };
+        let feed = Feed { geometry: pool_geometry(pool), pad_code, ..same_feed(pool.input) };
+        let out = self.shape(pool.output);
+        let selection = self.selection(std::slice::from_ref(&feed), c, out[0] * out[1] * window, 1);
+        let wgt_log2 = selection.mode.log2;
         let mode = match requant {
-            None => Mode { window: WindowOp::Max, ..Mode::identity(self.arch) },
-            Some(r) => Mode { window: WindowOp::Sum, ..Mode::of(self.arch, r) },
+            None => Mode { window: WindowOp::Max, wgt_log2, ..Mode::identity(self.arch) },
+            Some(r) => Mode { window: WindowOp::Sum, wgt_log2, ..Mode::of(self.arch, r) },
         };
         let params = |o: usize| match requant {
             None => vec![identity_params(0, Rounding::HalfUp)],
             Some(r) => vec![channel_params(r, o)],
         };
         let tiling = Tiling::new(self.arch, mode.wgt_log2);
-        let out = self.shape(pool.output);
-        let feed = Feed { geometry: pool_geometry(pool), pad_code: pool.pad_code, ..same_feed(pool.input) };
+        let source = self.select(&selection, (0, 0), pool.input, Some);
         Ok(Stage {
             name: name.into(),
             op: if requant.is_some() { "sum_pool" } else { "max_pool" },
@@ -299,7 +347,7 @@ impl Context<'_> {
             grid: [out[0], out[1]],
             window: pool.kernel,
             feeds: vec![feed],
-            units: build_units(self.arch, tiling, c, &mode, &params, &[self.select(0, 0, c, 0, Some)]),
+            units: build_units(self.arch, tiling, c, &mode, &params, &[source]),
             macs: 0,
             act_bits: self.ty(pool.input).bits as u32,
             wgt_bits: 1,
@@ -379,15 +427,18 @@ impl Context<'_> {
                 }
             }
         }
+        let feeds: Vec<Feed> = concat.inputs.iter().map(|t| same_feed(*t)).collect();
+        let selection = self.selection(&feeds, c, h * w, 1);
         let sources: Vec<Source> = ranges
             .iter()
+            .zip(&concat.inputs)
             .enumerate()
-            .map(|(i, r)| {
+            .map(|(i, (r, t))| {
                 let r = r.clone();
-                self.select(i, 0, r.len(), 0, move |o| r.contains(&o).then(|| o - r.start))
+                self.select(&selection, (i, 0), *t, move |o| r.contains(&o).then(|| o - r.start))
             })
             .collect();
-        let full = Tiling::new(self.arch, WeightMode::select(self.arch).log2);
+        let full = Tiling::new(self.arch, selection.mode.log2);
         let tiling = match self.concat_mode(concat, &ranges, &(0..c)) {
             Ok(_) => full,
             Err(_) => full.at_most(self.arch, self.arch.lanes as usize),
@@ -396,6 +447,7 @@ impl Context<'_> {
         for first in (0..c).step_by(tiling.unit()) {
             let channels = first..(first + tiling.unit()).min(c);
             let mode = self.concat_mode(concat, &ranges, &channels)?;
+            let mode = Mode { wgt_log2: selection.mode.log2, ..mode };
             let params = |o: usize| {
                 let i = ranges.iter().position(|r| r.contains(&o)).unwrap_or(0);
                 vec![match &concat.requants[i] {
@@ -420,7 +472,7 @@ impl Context<'_> {
             export_only: false,
             grid: [h, w],
             window: [1, 1],
-            feeds: concat.inputs.iter().map(|t| same_feed(*t)).collect(),
+            feeds,
             units,
             macs: 0,
             act_bits: concat.inputs.iter().map(|t| self.ty(*t).bits as u32).max().unwrap_or(0),
@@ -448,7 +500,6 @@ impl Context<'_> {
     /// Channel slice, crop, upsampling and requantization.
     pub fn copy(&self, name: &str, copy: &Copy) -> Result<Stage> {
         let [h, w, c] = self.shape(copy.output);
-        let ic = self.shape(copy.input)[2];
         let mode = match &copy.requant {
             None => {
                 self.check_stored(copy.input, copy.output)?;
@@ -464,9 +515,12 @@ impl Context<'_> {
             None => vec![identity_params(0, Rounding::HalfUp)],
             Some(r) => vec![channel_params(r, o)],
         };
-        let tiling = Tiling::new(self.arch, mode.wgt_log2);
-        let source = self.select(0, 0, ic, 0, |o| Some(o + copy.first_channel));
         let geometry = Geometry { upsample: copy.upsample, ..Geometry::SAME };
+        let feeds = vec![Feed { geometry, ..same_feed(copy.input) }];
+        let selection = self.selection(&feeds, c, h * w, 1);
+        let mode = Mode { wgt_log2: selection.mode.log2, ..mode };
+        let tiling = Tiling::new(self.arch, mode.wgt_log2);
+        let source = self.select(&selection, (0, 0), copy.input, |o| Some(o + copy.first_channel));
         Ok(Stage {
             name: name.into(),
             op: "copy",
@@ -474,7 +528,7 @@ impl Context<'_> {
             export_only: false,
             grid: [h, w],
             window: [1, 1],
-            feeds: vec![Feed { geometry, ..same_feed(copy.input) }],
+            feeds,
             units: build_units(self.arch, tiling, c, &mode, &params, &[source]),
             macs: 0,
             act_bits: self.ty(copy.input).bits as u32,
@@ -499,6 +553,7 @@ impl Context<'_> {
                     feed: 0,
                     operand: 0,
                     taps: pixels.clone().map(|p| [p / w, p % w]).collect(),
+                    planes: None,
                     mode: WeightMode::select(self.arch),
                     channels: Box::new(move |o| flat(o) % c..flat(o) % c + 1),
                     weight: Box::new(move |o, tap, _| (flat(o) / c == pixels.start + tap) as i32),

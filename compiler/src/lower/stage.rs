@@ -27,6 +27,8 @@ pub struct Pair {
     /// Input pixels below and to the right of the tap (0, 0).
     pub dy: usize,
     pub dx: usize,
+    /// Plane that the row reads first: 0, or any with planes in rows.
+    pub plane: usize,
 }
 
 /// One pass: weights of some pairs for one channel tile, accumulated over others of the same tile.
@@ -38,6 +40,8 @@ pub struct PassSpec {
     /// Buffer words in shift order, `pairs.len() * groups`.
     pub weights: Vec<Vec<u64>>,
     pub wgt_signed: bool,
+    /// Each row reads one plane, in a single step; the weights carry the place values.
+    pub planes_in_rows: bool,
     pub overwrite: bool,
     pub shift8: bool,
     /// Which accumulator area of the item: operand * tiles + tile.
@@ -107,6 +111,9 @@ pub struct Source<'a> {
     pub operand: usize,
     /// `[dy, dx]`.
     pub taps: Vec<[usize; 2]>,
+    /// Planes of the feed to be spread over rows, each with its place value as weight, and whether the first one counts
+    /// negative; `None`: planes one after another in time.
+    pub planes: Option<(u32, bool)>,
     pub mode: WeightMode,
     /// Input channels that output channel `oc` may use.
     pub channels: Box<dyn Fn(usize) -> Range<usize> + 'a>,
@@ -248,10 +255,11 @@ fn area_passes(
     let sources: Vec<&Source> = sources.iter().filter(|s| s.operand == operand).collect();
     let lists: Vec<_> = sources.iter().map(|s| pair_list(arch, s, &channels)).collect();
     let nothing = lists.iter().all(|l| l.is_empty());
-    let parts = sources.first().map_or(vec![(0, false)], |s| s.mode.parts());
-    for (part, (shift, signed)) in parts.into_iter().enumerate() {
+    // all high bytes before all low bytes
+    for part in 0..2 {
         for (i, (source, list)) in sources.iter().zip(&lists).enumerate() {
-            let dummy = [(Pair { block: 0, dy: 0, dx: 0 }, 0)];
+            let Some((shift, signed)) = source.mode.parts().get(part).copied() else { continue };
+            let dummy = [(Pair { block: 0, dy: 0, dx: 0, plane: 0 }, 0)];
             let list: &[(Pair, usize)] = if nothing && i == 0 { &dummy } else { list };
             let count = list.len().div_ceil(arch.rows as usize).max(1);
             for pairs in list.chunks(list.len().div_ceil(count).max(1)) {
@@ -262,6 +270,7 @@ fn area_passes(
                     groups,
                     weights,
                     wgt_signed: signed,
+                    planes_in_rows: source.planes.is_some(),
                     overwrite: passes.is_empty(),
                     shift8: part == 1 && passes.iter().all(|p| !p.shift8),
                     area,
@@ -294,7 +303,8 @@ fn pair_list(arch: &Arch, source: &Source, channels: &Range<usize>) -> Vec<(Pair
                     r.into_iter().any(|ic| (source.weight)(oc, tap, ic) != 0)
                 });
             if used {
-                out.push((Pair { block, dy: *dy, dx: *dx }, tap));
+                let planes = source.planes.map_or(1, |p| p.0 as usize);
+                out.extend((0..planes).map(|plane| (Pair { block, dy: *dy, dx: *dx, plane }, tap)));
             }
         }
     }
@@ -324,7 +334,7 @@ fn pack_weights(
             let word = &mut words[row * groups as usize + (groups - 1 - slot.group) as usize];
             let r = (source.channels)(oc);
             for ic in r.start.max(pair.block * lanes)..r.end.min((pair.block + 1) * lanes) {
-                let code = weight_code(source, oc, *tap, ic, shift);
+                let code = weight_code(source, pair.plane, (oc, *tap, ic), shift);
                 for k in (0..planes).filter(|k| code >> k & 1 == 1) {
                     let column = slot.column + k / arch.brick_bits;
                     let lane = (ic % lanes) as u32;
@@ -338,11 +348,15 @@ fn pack_weights(
 }
 
 /// Bits of a weight as the columns hold them.
-fn weight_code(source: &Source, oc: usize, tap: usize, ic: usize, shift: u32) -> u32 {
+fn weight_code(source: &Source, plane: usize, (oc, tap, ic): (usize, usize, usize), shift: u32) -> u32 {
     let w = (source.weight)(oc, tap, ic);
-    match source.mode.bipolar {
-        true => (w < 0) as u32,
-        false => (w >> shift) as u32,
+    match (source.mode.bipolar, source.planes) {
+        (true, _) => (w < 0) as u32,
+        (_, Some((n, signed))) => {
+            let place = 1i32 << (n as usize - 1 - plane);
+            (w * if signed && plane == 0 { -place } else { place }) as u32
+        }
+        _ => (w >> shift) as u32,
     }
 }
 
@@ -377,6 +391,7 @@ mod tests {
                 feed: 0,
                 operand: 0,
                 taps: vec![[0, 0], [0, 1], [1, 0]],
+                planes: None,
                 mode,
                 channels: Box::new(|_| 0..11),
                 weight: Box::new(weight),
@@ -407,6 +422,7 @@ mod tests {
             feed: 0,
             operand: 0,
             taps: (0..9).map(|i| [i / 3, i % 3]).collect(),
+            planes: None,
             mode,
             channels: Box::new(|_| 0..8),
             weight: Box::new(|_, _, _| -300),
