@@ -5,7 +5,7 @@
 // Formats  32-bit registers, 12 address bits (of which the lowest two do not matter)
 // Latency  write: acts 1 cycle after the later of address and data, answered 1 later; read: 2 cycles. No combinational
 //          path from an input to an output
-// Reset    all valids
+// Reset    all valids; not ready while in reset, which may end later here than for the manager
 // Maps to  about 100 flip-flops
 `default_nettype none
 module axil_slave (
@@ -75,11 +75,11 @@ module axil_slave (
         if (read) rdata_q <= rd_data_i;
     end
 
-    assign s_axil_awready = !aw_full_q;
-    assign s_axil_wready  = !w_full_q;
+    assign s_axil_awready = !aw_full_q && !rst;
+    assign s_axil_wready  = !w_full_q && !rst;
     assign s_axil_bresp   = 2'b00;
     assign s_axil_bvalid  = bvalid_q;
-    assign s_axil_arready = !ar_full_q;
+    assign s_axil_arready = !ar_full_q && !rst;
     assign s_axil_rdata   = rdata_q;
     assign s_axil_rresp   = 2'b00;
     assign s_axil_rvalid  = rvalid_q;
