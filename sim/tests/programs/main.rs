@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Random programs, instruction by instruction legal or illegal, on the generated Verilog.
+//!
+//! `BRICKWORK_CASES` sets how many each test runs, `BRICKWORK_SEED` the first seed. A failure prints its seed and the
+//! smallest program found that still fails.
+
+mod generate;
+mod illegal;
+mod rng;
+mod task;
+
+use brickwork_sim::cosim::{BuildOptions, Cosim, CosimError};
+use brickwork_sim::image::{Image, MemoryTiming, RunOptions, RunResult};
+use hdl_gen::{Arch, Config};
+use task::{listing, shrink, Case};
+
+fn tiny() -> Arch {
+    let config: Config =
+        toml::from_str(include_str!("../../../configs/tiny.toml")).expect("tiny.toml is valid");
+    Arch::new(&config)
+}
+
+fn env(name: &str, default: u64) -> u64 {
+    std::env::var(name).ok().and_then(|v| v.parse().ok()).unwrap_or(default)
+}
+
+/// Seeds of a test's cases; `salt` keeps the tests apart.
+fn seeds(salt: u64, cases: u64) -> impl Iterator<Item = u64> {
+    let first = env("BRICKWORK_SEED", 1) + salt * 1_000_000;
+    first..first + env("BRICKWORK_CASES", cases)
+}
+
+fn build(arch: &Arch) -> Cosim {
+    Cosim::build(arch, &BuildOptions::default()).unwrap_or_else(|e| panic!("{e}"))
+}
+
+fn timing(seed: u64, stall: u8) -> MemoryTiming {
+    let latency_cycles = [1, 2, 3, 7, 19, 40, 100][(seed % 7) as usize];
+    MemoryTiming { latency_cycles, stall, seed }
+}
+
+/// Memory and result after a run.
+fn rtl(sim: &mut Cosim, image: &Image, options: &RunOptions) -> Result<(Image, RunResult), CosimError> {
+    let mut image = image.clone();
+    let result = sim.run_with(&mut image, &options.clone().into())?;
+    Ok((image, result))
+}
+
+/// First difference of two memories.
+fn memory_difference(expected: &Image, got: &Image) -> Option<String> {
+    (0..4).find_map(|r| {
+        let (a, b) = (&expected.regions[r], &got.regions[r]);
+        let first = a.iter().zip(b).position(|(x, y)| x != y)?;
+        let count = a.iter().zip(b).filter(|(x, y)| x != y).count();
+        Some(format!(
+            "region {r}: {count} bytes differ, first at 0x{first:x}: expected 0x{:02x}, got 0x{:02x}",
+            a[first], b[first]
+        ))
+    })
+}
+
+/// Panics with the smallest failing part of `case`, if it fails. `check` gives the reason.
+fn must_hold(arch: &Arch, case: &Case, mut check: impl FnMut(&Case) -> Option<String>) {
+    let Some(first) = check(case) else { return };
+    let small = shrink(case, |c| check(c).is_some());
+    let reason = check(&small).unwrap_or_else(|| "not repeatable".into());
+    let names: Vec<_> = small.groups.iter().map(|g| g.name).collect();
+    panic!(
+        "seed {} (serialized: {})\nwhole program: {first}\nshrunk to {names:?}: {reason}\n{}",
+        case.seed,
+        case.serialized,
+        listing(&small.image(arch))
+    );
+}
+
+/// What a run without stalls and serialized gives, the same program gives pipelined, with stalls, with other contents of
+/// the machine at power-on, and after a reset in the middle.
+#[test]
+fn programs_agree_with_themselves() {
+    let arch = tiny();
+    let mut sim = build(&arch);
+    let mut other = Cosim::build(&arch, &BuildOptions { power_on_seed: 77, ..BuildOptions::default() })
+        .unwrap_or_else(|e| panic!("{e}"));
+    for seed in seeds(1, 8) {
+        let case = generate::case(&arch, seed, 10);
+        must_hold(&arch, &case, |case| {
+            self_difference(&arch, &mut sim, &mut other, case).unwrap_or_else(|e| Some(e.to_string()))
+        });
+    }
+}
+
+fn self_difference(
+    arch: &Arch,
+    sim: &mut Cosim,
+    other: &mut Cosim,
+    case: &Case,
+) -> Result<Option<String>, CosimError> {
+    let options = |stall| RunOptions {
+        timing: timing(case.seed, stall),
+        watchdog_cycles: 20_000,
+        ..RunOptions::default()
+    };
+    let slow = Case { serialized: true, ..case.clone() }.image(arch);
+    let fast = Case { serialized: false, ..case.clone() }.image(arch);
+    let (expected, first) = rtl(sim, &slow, &options(0))?;
+    if first.error.is_some() {
+        return Ok(Some(format!("serialized: {:?}", first.error)));
+    }
+    other.power_cycle();
+    sim.run_and_reset(&mut fast.clone(), &options(60).into(), case.seed * 7919 % 6000)?;
+    for (name, anew, stall) in
+        [("pipelined", false, 0), ("with stalls", false, 90), ("powered on anew", true, 0)]
+    {
+        let sim = if anew { &mut *other } else { &mut *sim };
+        let (got, result) = rtl(sim, &fast, &options(stall))?;
+        let marks = |r: &RunResult| r.marks.iter().map(|m| m.0).collect::<Vec<_>>();
+        if result.error.is_some() {
+            return Ok(Some(format!("{name}: {:?}", result.error)));
+        }
+        if marks(&first) != marks(&result) {
+            return Ok(Some(format!("{name}: marks {:?}, serialized {:?}", marks(&result), marks(&first))));
+        }
+        if let Some(d) = memory_difference(&expected, &got) {
+            return Ok(Some(format!("{name}: {d}")));
+        }
+    }
+    Ok(None)
+}
+
+/// Each kind of illegal program stops with its error at its instruction, and the machine works afterwards.
+#[test]
+fn illegal_programs_are_refused() {
+    let arch = tiny();
+    let mut sim = build(&arch);
+    for seed in seeds(2, 12) {
+        let case = generate::case(&arch, seed, 3);
+        let (expected, _) = rtl(&mut sim, &case.image(&arch), &illegal::options(seed))
+            .unwrap_or_else(|e| panic!("seed {seed}: {e}"));
+        for kind in illegal::Kind::ALL {
+            let Some(bad) = illegal::spoil(kind, &arch, &case, seed) else { continue };
+            let (_, result) = rtl(&mut sim, &bad.image, &bad.options)
+                .unwrap_or_else(|e| panic!("seed {seed} {kind:?}: {e}"));
+            let (code, number) = result.error.unwrap_or_else(|| panic!("seed {seed} {kind:?}: no error"));
+            assert_eq!(code, bad.code, "seed {seed} {kind:?} at {number}\n{}", listing(&bad.image));
+            if let Some(at) = bad.number {
+                assert_eq!(number, at, "seed {seed} {kind:?}\n{}", listing(&bad.image));
+            }
+            let (got, after) = rtl(&mut sim, &case.image(&arch), &illegal::options(seed))
+                .unwrap_or_else(|e| panic!("seed {seed} after {kind:?}: {e}"));
+            assert_eq!(after.error, None, "seed {seed} after {kind:?}");
+            assert_eq!(memory_difference(&expected, &got), None, "seed {seed} after {kind:?}");
+        }
+    }
+}
+
+/// The generator's promise: programs are made of legal instructions, and every token given is taken.
+#[test]
+fn generated_programs_are_well_formed() {
+    let arch = tiny();
+    for seed in seeds(0, 50) {
+        let mut case = generate::case(&arch, seed, 12);
+        for _ in 0..3 {
+            let image = case.image(&arch);
+            let mut balance = [[0i64; 4]; 4];
+            for i in &image.program {
+                let Some(q) = i.op().expect("legal opcode").def().queue else { continue };
+                for other in hdl_gen::isa::Queue::ALL {
+                    balance[q.index()][other.index()] += (i.signal_mask() >> other.index() & 1) as i64;
+                    balance[other.index()][q.index()] -= (i.wait_mask() >> other.index() & 1) as i64;
+                    assert!(
+                        balance[other.index()][q.index()] >= 0,
+                        "seed {seed}: a token is taken before it is given"
+                    );
+                }
+            }
+            assert_eq!(balance, [[0; 4]; 4], "seed {seed}: tokens are left over\n{}", listing(&image));
+            case.groups.remove(case.groups.len() / 2);
+            case.serialized = !case.serialized;
+        }
+    }
+}
