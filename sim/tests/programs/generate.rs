@@ -187,7 +187,7 @@ impl Generator<'_> {
             _ => {
                 let bits = self.arch.load_word_bits(dst);
                 let mut chunks: Vec<u64> = (0..bits.div_ceil(64)).map(|_| self.rng.next()).collect();
-                if bits % 64 != 0 {
+                if !bits.is_multiple_of(64) {
                     *chunks.last_mut().expect("at least one chunk") &= (1 << (bits % 64)) - 1;
                 }
                 chunks
