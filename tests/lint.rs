@@ -102,7 +102,7 @@ fn files_keep_the_style() {
             let own = |m: &&str| *m == stem || (is_leaf && m.starts_with(&format!("{stem}__")));
             let modules = modules(&text);
             assert!(modules.contains(&stem), "{name}: {file} has no module {stem}");
-            assert!(modules.iter().all(|m| own(m)), "{name}: {file} has modules {modules:?}");
+            assert!(modules.iter().all(own), "{name}: {file} has modules {modules:?}");
             assert!(is_leaf || modules.len() == 1, "{name}: {file} has modules {modules:?}");
         }
     }
