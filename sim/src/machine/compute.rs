@@ -34,7 +34,12 @@ struct Shared {
 
 /// The two units of an accelerator that has just been reset; all registers, weights too, are 0.
 pub fn compute_units(arch: &Arch) -> (WgtUnit, PassUnit) {
-    let shared = Rc::new(RefCell::new(Shared { data: Datapath::new(arch), loaded: false, full_from: 0, free_from: 0 }));
+    let shared = Rc::new(RefCell::new(Shared {
+        data: Datapath::new(arch),
+        loaded: false,
+        full_from: 0,
+        free_from: 0,
+    }));
     let timing = ComputeTiming::new(arch);
     (WgtUnit::new(arch, timing, shared.clone()), PassUnit::new(arch, timing, shared))
 }
@@ -55,7 +60,15 @@ pub struct WgtUnit {
 
 impl WgtUnit {
     fn new(arch: &Arch, timing: ComputeTiming, shared: Rc<RefCell<Shared>>) -> Self {
-        WgtUnit { timing, max_rows: arch.rows, max_groups: arch.groups, shared, now: 1, work: (0, 0), mask: 0 }
+        WgtUnit {
+            timing,
+            max_rows: arch.rows,
+            max_groups: arch.groups,
+            shared,
+            now: 1,
+            work: (0, 0),
+            mask: 0,
+        }
     }
 
     fn works(&self) -> bool {
@@ -295,7 +308,10 @@ impl Unit for PassUnit {
     fn quiet_cycles(&self) -> u64 {
         let shared = self.shared.borrow();
         let signal = self.signals.front().map_or(0, |s| s.0);
-        let gap = (0..=self.timing.rmw_distance as u64).map(|d| self.run.1 + d).find(|c| *c >= self.now).unwrap_or(0);
+        let gap = (0..=self.timing.rmw_distance as u64)
+            .map(|d| self.run.1 + d)
+            .find(|c| *c >= self.now)
+            .unwrap_or(0);
         let start_gap = (self.run.0 + self.timing.rmw_distance as u64).saturating_sub(1);
         let events = [
             self.run.0,

@@ -203,7 +203,8 @@ impl Datapath {
     /// Operands fit 16 bits and the sums 32, sign included.
     fn fits_integers(&self, act_planes: usize, wgt_bits: usize) -> bool {
         let terms = self.rows * self.lanes;
-        act_planes <= 15 && (terms.next_power_of_two().trailing_zeros() as usize + act_planes + wgt_bits) <= 31
+        act_planes <= 15
+            && (terms.next_power_of_two().trailing_zeros() as usize + act_planes + wgt_bits) <= 31
     }
 
     fn pass_planes(&mut self, buffers: &mut Buffers, job: &PassJob) {
@@ -219,7 +220,12 @@ impl Datapath {
                 let weight = PassJob::plane_weight(act_planes - 1 - i, act_planes, job.act_signed);
                 total = total.wrapping_add(weight.wrapping_mul(popcount(act) as i64));
                 for (channel, sum) in sums.iter_mut().enumerate() {
-                    *sum = sum.wrapping_add(weight.wrapping_mul(self.channel_sum(act, channel, q, job.wgt_signed)));
+                    *sum = sum.wrapping_add(weight.wrapping_mul(self.channel_sum(
+                        act,
+                        channel,
+                        q,
+                        job.wgt_signed,
+                    )));
                 }
             }
             self.accumulate(buffers, job, m, &sums, total);
@@ -231,7 +237,11 @@ impl Datapath {
         (0..q)
             .map(|k| {
                 let at = (channel * q + k) * self.words;
-                let count: u32 = act.iter().zip(&self.planes[at..at + self.words]).map(|(a, w)| (a & w).count_ones()).sum();
+                let count: u32 = act
+                    .iter()
+                    .zip(&self.planes[at..at + self.words])
+                    .map(|(a, w)| (a & w).count_ones())
+                    .sum();
                 PassJob::plane_weight(k, q, signed) * count as i64
             })
             .sum()
@@ -261,7 +271,8 @@ impl Datapath {
         if !(0..job.h).contains(&y) || !(0..job.w).contains(&x) {
             return Some(Base::Pad);
         }
-        let address = (pixel.0 + tap.addr as i64) & (buffers.banks.len() as i64 - 1) & -(self.brick_bits as i64);
+        let address =
+            (pixel.0 + tap.addr as i64) & (buffers.banks.len() as i64 - 1) & -(self.brick_bits as i64);
         Some(Base::At(address as usize))
     }
 
@@ -277,7 +288,9 @@ impl Datapath {
                 match self.base(buffers, job, pixel, r) {
                     None => act.fill(0),
                     Some(Base::Pad) => act.fill(pad),
-                    Some(Base::At(address)) => read_integers(buffers, address, job.steps * self.brick_bits, job.act_signed, act),
+                    Some(Base::At(address)) => {
+                        read_integers(buffers, address, job.steps * self.brick_bits, job.act_signed, act)
+                    }
                 }
             }
             for (sum, wgt) in sums.iter_mut().zip(self.cache.ints.chunks(terms)) {
@@ -291,7 +304,9 @@ impl Datapath {
     fn pad_value(&self, job: &PassJob) -> i16 {
         let planes = job.steps * self.brick_bits;
         (0..planes)
-            .map(|i| PassJob::plane_weight(planes - 1 - i, planes, job.act_signed) * pad_plane(job.pad, i) as i64)
+            .map(|i| {
+                PassJob::plane_weight(planes - 1 - i, planes, job.act_signed) * pad_plane(job.pad, i) as i64
+            })
             .sum::<i64>() as i16
     }
 
@@ -309,7 +324,9 @@ impl Datapath {
             for r in 0..self.rows {
                 let (word, shift) = (r / self.rows_per_word, r % self.rows_per_word * self.lanes);
                 let out = &mut self.cache.ints[channel * terms + r * self.lanes..][..self.lanes];
-                let planes = (0..q).rev().map(|k| (self.planes[(channel * q + k) * self.words + word] >> shift) & row_mask);
+                let planes = (0..q)
+                    .rev()
+                    .map(|k| (self.planes[(channel * q + k) * self.words + word] >> shift) & row_mask);
                 assemble(planes, q, signed, out);
             }
         }
@@ -335,7 +352,8 @@ impl Datapath {
             } else {
                 // 72 bits; of the widest accumulator (8-bit weights) only these are defined
                 let low = buffers.acc_value(group, pixel, lo, 36) as i128 & ((1 << 36) - 1);
-                let value = old(((buffers.acc_value(group, pixel, lo + 36, 36) as i128) << 36) | low) + sum as i128;
+                let value =
+                    old(((buffers.acc_value(group, pixel, lo + 36, 36) as i128) << 36) | low) + sum as i128;
                 buffers.set_acc_value(group, pixel, lo, 36, value as i64);
                 buffers.set_acc_value(group, pixel, lo + 36, 36, (value >> 36) as i64);
             }
