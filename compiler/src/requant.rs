@@ -3,7 +3,8 @@
 //! rule (float arithmetic of a reference, for example).
 //!
 //! A rule is cut into runs of equal codes; each run is two points below which, and two points above which, a line
-//! `slope * acc + offset` must stay. All lines that do are a polygon in (slope, offset); exact integer arithmetic finds its
+//! `slope * acc + offset` must stay. The floor of the line gives the codes (the addend places the thresholds); rules with
+//! several exact ties to even lie on no such line, but on one whose halves are rounded to even. All lines that do are a polygon in (slope, offset); exact integer arithmetic finds its
 //! slopes, then parameters inside it. The result is verified at the ends of every run; as both sides are monotone
 //! between them, that proves every value.
 
@@ -11,8 +12,8 @@ use crate::ir::Weights;
 use hdl_gen::numfmt::{round_scaled, ChannelParams, Rounding, BASE_SHIFT};
 use std::fmt;
 
-/// The rounding of all parameters found here: thresholds are placed by the addend, so no other is needed.
-pub const ROUNDING: Rounding = Rounding::Floor;
+/// The roundings that are tried, in this order.
+pub const ROUNDINGS: [Rounding; 2] = [Rounding::Floor, Rounding::HalfEven];
 
 /// Values that a rule without a monotonicity proof may have, at most.
 pub const EXHAUSTIVE_LIMIT: i64 = 1 << 22;
@@ -145,37 +146,76 @@ fn last_equal(rule: &impl Fn(i64) -> i32, first: i64, hi: i64, code: i32) -> i64
     same
 }
 
-/// Finds parameters for `rule` over `lo..=hi`; see [`runs`] and [`solve`].
+/// Finds parameters and rounding for `rule` over `lo..=hi`; see [`runs`] and [`solve_all`].
 pub fn search(
     rule: impl Fn(i64) -> i32,
     (lo, hi): (i64, i64),
     monotone: bool,
     zero_point: i32,
     clamp: (i32, i32),
-) -> Result<ChannelParams, RequantError> {
-    solve(&runs(rule, lo, hi, monotone)?, zero_point, clamp)
+) -> Result<(ChannelParams, Rounding), RequantError> {
+    let runs = runs(rule, lo, hi, monotone)?;
+    let (params, rounding) =
+        solve_all(1, |_, rounding| solve(&runs, zero_point, clamp, rounding)).map_err(|e| e.1)?;
+    Ok((params[0], rounding))
 }
 
-/// Parameters with which `clamp(round_scaled(acc + bias) + zero_point)`, rounding [`ROUNDING`], is the rule at every value.
+/// One rounding for all channels, and what `solve` gives for each under it. Error: the first channel that none of the
+/// roundings serves.
+pub fn solve_all<T>(
+    channels: usize,
+    solve: impl Fn(usize, Rounding) -> Result<T, RequantError>,
+) -> Result<(Vec<T>, Rounding), (usize, RequantError)> {
+    let under = |rounding| {
+        (0..channels).map(|c| solve(c, rounding).map_err(|e| (c, e))).collect::<Result<Vec<_>, _>>()
+    };
+    let mut failure = None;
+    for rounding in ROUNDINGS {
+        match under(rounding) {
+            Ok(found) => return Ok((found, rounding)),
+            Err(e) => failure = failure.or(Some(e)),
+        }
+    }
+    Err(failure.expect("at least one rounding was tried"))
+}
+
+/// Parameters with which `clamp(round_scaled(acc + bias) + zero_point)` is the rule at every value, for a rounding of
+/// [`ROUNDINGS`].
 ///
 /// Example: the rule `acc / 3` rounded to nearest, acc in -300..=300, codes -100..=100.
-pub fn solve(runs: &[Run], zero_point: i32, clamp: (i32, i32)) -> Result<ChannelParams, RequantError> {
+pub fn solve(
+    runs: &[Run],
+    zero_point: i32,
+    clamp: (i32, i32),
+    rounding: Rounding,
+) -> Result<ChannelParams, RequantError> {
     if let Some(r) = runs.iter().find(|r| r.code < clamp.0 || r.code > clamp.1) {
         return Err(RequantError::OutsideClamp { acc: r.first, code: r.code });
     }
-    let corridor = Corridor::new(runs, zero_point, clamp);
-    let exact = |p: &ChannelParams| differences(runs, p, zero_point, clamp).next().is_none();
+    let corridor = Corridor::new(runs, zero_point, clamp, rounding);
     if corridor.is_steep() {
         return Err(RequantError::TooSteep);
     }
+    let output = Output { zero_point, clamp, rounding };
+    let exact = |p: &ChannelParams| differences(runs, p, output).next().is_none();
     let found = corridor.parameters().find(exact);
-    found.ok_or_else(|| not_exact(runs, &corridor, zero_point, clamp))
+    found.ok_or_else(|| not_exact(runs, &corridor, output))
 }
 
-/// The code that parameters found here give.
-pub fn code(acc: i64, p: &ChannelParams, zero_point: i32, clamp: (i32, i32)) -> i32 {
-    let y = round_scaled(acc + p.bias as i64, p, ROUNDING) + zero_point as i64;
-    y.clamp(clamp.0 as i64, clamp.1 as i64) as i32
+/// What stands behind the multiplication.
+#[derive(Clone, Copy, Debug)]
+pub struct Output {
+    pub zero_point: i32,
+    pub clamp: (i32, i32),
+    pub rounding: Rounding,
+}
+
+impl Output {
+    /// The code that parameters give.
+    pub fn code(&self, acc: i64, p: &ChannelParams) -> i32 {
+        let y = round_scaled(acc + p.bias as i64, p, self.rounding) + self.zero_point as i64;
+        y.clamp(self.clamp.0 as i64, self.clamp.1 as i64) as i32
+    }
 }
 
 /// Differences at the ends of the runs. None there means none at all: between the ends of a run the parameters' codes are
@@ -183,20 +223,18 @@ pub fn code(acc: i64, p: &ChannelParams, zero_point: i32, clamp: (i32, i32)) -> 
 fn differences<'a>(
     runs: &'a [Run],
     p: &'a ChannelParams,
-    zero_point: i32,
-    clamp: (i32, i32),
+    output: Output,
 ) -> impl Iterator<Item = Difference> + 'a {
     let ends = runs.iter().flat_map(|r| [(r.first, r.code), (r.last, r.code)]);
     ends.filter_map(move |(acc, expected)| {
-        let got = code(acc, p, zero_point, clamp);
+        let got = output.code(acc, p);
         (got != expected).then_some(Difference { acc, expected, got })
     })
 }
 
-fn not_exact(runs: &[Run], corridor: &Corridor, zero_point: i32, clamp: (i32, i32)) -> RequantError {
-    let mut examples = corridor
-        .nearest()
-        .map_or(Vec::new(), |p| differences(runs, &p, zero_point, clamp).collect::<Vec<_>>());
+fn not_exact(runs: &[Run], corridor: &Corridor, output: Output) -> RequantError {
+    let mut examples =
+        corridor.nearest().map_or(Vec::new(), |p| differences(runs, &p, output).collect::<Vec<_>>());
     examples.dedup();
     let inside = |r: &&Run| examples.iter().any(|d| d.acc == r.first || d.acc == r.last);
     let differing_runs = runs.iter().filter(inside).count();
@@ -206,10 +244,14 @@ fn not_exact(runs: &[Run], corridor: &Corridor, zero_point: i32, clamp: (i32, i3
 
 type Point = (i128, i128);
 
-/// What a line must keep: at or above every `low` point, strictly below every `high` point. Only hull points are kept.
+/// What a line must keep: at or above every `low` point, and at most at every `high` point (below it by at least `gap`
+/// units of the last place). y in halves. Only hull points are kept.
+///
+/// With ties to even, a line may touch the points of even codes only; that is left to the verification.
 struct Corridor {
     low: Vec<Point>,
     high: Vec<Point>,
+    gap: i128,
 }
 
 /// An exact fraction, denominator positive.
@@ -223,34 +265,35 @@ impl Fraction {
 }
 
 impl Corridor {
-    fn new(runs: &[Run], zero_point: i32, clamp: (i32, i32)) -> Corridor {
+    fn new(runs: &[Run], zero_point: i32, clamp: (i32, i32), rounding: Rounding) -> Corridor {
+        let (half, gap) = if rounding == Rounding::Floor { (0, 1) } else { (1, 0) };
         let (mut low, mut high) = (Vec::new(), Vec::new());
         for r in runs {
-            let y = r.code as i128 - zero_point as i128;
+            let y = 2 * (r.code as i128 - zero_point as i128) - half;
             for x in [r.first as i128, r.last as i128] {
                 // At the ends of the clamp one side is free.
                 if r.code > clamp.0 {
                     low.push((x, y));
                 }
                 if r.code < clamp.1 {
-                    high.push((x, -(y + 1)));
+                    high.push((x, -(y + 2)));
                 }
             }
         }
         let high = upper_hull(high).into_iter().map(|(x, y)| (x, -y)).collect();
-        Corridor { low: upper_hull(low), high }
+        Corridor { low: upper_hull(low), high, gap }
     }
 
-    /// Slopes of the lines that keep the corridor: an open interval, unbounded where `None`.
+    /// Slopes of the lines that keep the corridor: an interval, open where `gap` is 1, unbounded where `None`.
     fn slopes(&self) -> (Option<Fraction>, Option<Fraction>) {
         let (mut least, mut most): (Option<Fraction>, Option<Fraction>) = (None, None);
         for &(xl, yl) in &self.low {
             for &(xh, yh) in &self.high {
                 if xh > xl {
-                    let f = Fraction(yh - yl, xh - xl);
+                    let f = Fraction(yh - yl, 2 * (xh - xl));
                     most = Some(most.filter(|m| m.less(f)).unwrap_or(f));
                 } else if xh < xl {
-                    let f = Fraction(yl - yh, xl - xh);
+                    let f = Fraction(yl - yh, 2 * (xl - xh));
                     least = Some(least.filter(|l| f.less(*l)).unwrap_or(f));
                 }
             }
@@ -258,11 +301,20 @@ impl Corridor {
         (least, most)
     }
 
+    /// No slope lies between the two.
+    fn crossed(&self, least: Fraction, most: Fraction) -> bool {
+        if self.gap == 1 {
+            !least.less(most)
+        } else {
+            most.less(least)
+        }
+    }
+
     /// All slopes are beyond the multiplier's reach.
     fn is_steep(&self) -> bool {
         let one = Fraction(MULTIPLIER.1, 1 << BASE_SHIFT);
         match self.slopes() {
-            (Some(least), Some(most)) if !least.less(most) => false,
+            (Some(least), Some(most)) if self.crossed(least, most) => false,
             (least, most) => {
                 least.is_some_and(|l| !l.less(one)) || most.is_some_and(|m| !Fraction(-one.0, one.1).less(m))
             }
@@ -272,12 +324,15 @@ impl Corridor {
     /// Parameters to try, best precision first.
     fn parameters(&self) -> impl Iterator<Item = ChannelParams> + '_ {
         let (least, most) = self.slopes();
-        let feasible = !matches!((least, most), (Some(l), Some(m)) if !l.less(m));
+        let gap = self.gap;
+        let feasible = !matches!((least, most), (Some(l), Some(m)) if self.crossed(l, m));
         let shifts = (0..64u8).rev().filter(move |_| feasible);
         shifts.flat_map(move |shift| {
             let total = BASE_SHIFT + shift as u32;
-            let lo = least.map_or(MULTIPLIER.0, |f| ((f.0 << total).div_euclid(f.1) + 1).max(MULTIPLIER.0));
-            let hi = most.map_or(MULTIPLIER.1, |f| (-(-f.0 << total).div_euclid(f.1) - 1).min(MULTIPLIER.1));
+            // The first integer above (or at) the least slope, the last below (or at) the greatest.
+            let above = |f: Fraction| ((f.0 << total) - 1 + gap).div_euclid(f.1) + 1;
+            let lo = least.map_or(MULTIPLIER.0, |f| above(f).max(MULTIPLIER.0));
+            let hi = most.map_or(MULTIPLIER.1, |f| (-above(Fraction(-f.0, f.1))).min(MULTIPLIER.1));
             let candidates = [4, 3, 5, 2, 6, 1, 7, 0, 8].map(|k| lo + (hi - lo) * k / 8);
             let candidates = candidates.into_iter().filter(move |&m| lo <= m && m <= hi && m != 0);
             candidates.filter_map(move |m| self.with_multiplier(m, shift))
@@ -287,8 +342,8 @@ impl Corridor {
     /// Parameters with this multiplier and shift, if the corridor leaves room for the offset and the bias for its size.
     fn with_multiplier(&self, m: i128, shift: u8) -> Option<ChannelParams> {
         let total = BASE_SHIFT + shift as u32;
-        let lo = self.low.iter().map(|&(x, y)| (y << total) - m * x).max();
-        let hi = self.high.iter().map(|&(x, y)| (y << total) - 1 - m * x).min();
+        let lo = self.low.iter().map(|&(x, y)| (y << (total - 1)) - m * x).max();
+        let hi = self.high.iter().map(|&(x, y)| (y << (total - 1)) - self.gap - m * x).min();
         let (lo, hi) = match (lo, hi) {
             (Some(lo), Some(hi)) if lo > hi => return None,
             (Some(lo), Some(hi)) => (lo, hi),
@@ -309,8 +364,8 @@ impl Corridor {
             if m == 0 || m < MULTIPLIER.0 || m > MULTIPLIER.1 {
                 return None;
             }
-            let lo = self.low.iter().map(|&(x, y)| (y << total) - m * x).max()?;
-            let hi = self.high.iter().map(|&(x, y)| (y << total) - 1 - m * x).min()?;
+            let lo = self.low.iter().map(|&(x, y)| (y << (total - 1)) - m * x).max()?;
+            let hi = self.high.iter().map(|&(x, y)| (y << (total - 1)) - self.gap - m * x).min()?;
             split_offset(lo + (hi - lo) / 2, m, shift)
         })
     }
@@ -376,12 +431,18 @@ mod tests {
         }
     }
 
-    fn assert_exact(rule: impl Fn(i64) -> i32, (lo, hi): (i64, i64), clamp: (i32, i32), what: &str) {
-        let zero_point = 0;
-        let p = search(&rule, (lo, hi), true, zero_point, clamp).unwrap_or_else(|e| panic!("{what}: {e}"));
+    fn assert_exact(
+        rule: impl Fn(i64) -> i32,
+        (lo, hi): (i64, i64),
+        clamp: (i32, i32),
+        what: &str,
+    ) -> Rounding {
+        let (p, rounding) = search(&rule, (lo, hi), true, 0, clamp).unwrap_or_else(|e| panic!("{what}: {e}"));
+        let output = Output { zero_point: 0, clamp, rounding };
         for acc in lo..=hi {
-            assert_eq!(code(acc, &p, zero_point, clamp), rule(acc), "{what}: acc {acc} with {p:?}");
+            assert_eq!(output.code(acc, &p), rule(acc), "{what}: acc {acc} with {p:?} {rounding:?}");
         }
+        rounding
     }
 
     #[test]
@@ -414,26 +475,42 @@ mod tests {
     }
 
     #[test]
-    fn ties_to_even_are_exact_where_a_line_exists() {
-        // Halves: 0.5 -> 0, 1.5 -> 2, 2.5 -> 2 lie on no line, but 1-bit and 2-bit codes have two or three ties only.
-        assert_exact(
-            |v| (v as f32 / 2.0).round_ties_even().clamp(-1.0, 1.0) as i32,
-            (-900, 900),
-            (-1, 1),
-            "halves",
-        );
+    fn ties_to_even_are_exact() {
+        // Halves: 0.5 -> 0, 1.5 -> 2, 2.5 -> 2 lie on no line whose floor is taken.
+        for (d, b) in [(2.0, 0.0), (4.0, 0.5), (8.0, -0.125), (-2.0, 0.5), (-16.0, 3.25), (1.5, 0.0)] {
+            let rule = |v: i64| (v as f32 / d + b).round_ties_even().clamp(-128.0, 127.0) as i32;
+            let rounding = assert_exact(rule, (-900, 900), (-128, 127), &format!("v / {d} + {b}"));
+            let ties = d != 1.5;
+            assert_eq!(rounding, if ties { Rounding::HalfEven } else { Rounding::Floor }, "v / {d} + {b}");
+        }
         // Odd divisors have no ties.
-        for d in (1..60i64).step_by(2) {
+        for d in (1..60i64).step_by(2).skip(1) {
             let rule = |v: i64| (v as f64 / d as f64).round_ties_even().clamp(-128.0, 127.0) as i32;
-            assert_exact(rule, (-9000, 9000), (-128, 127), "odd divisor");
+            assert_eq!(assert_exact(rule, (-9000, 9000), (-128, 127), "odd divisor"), Rounding::Floor);
+        }
+    }
+
+    #[test]
+    fn a_layer_has_one_rounding() {
+        let rules: [fn(i64) -> i32; 2] = [
+            |v| (v as f32 / 2.0).round_ties_even().clamp(-8.0, 7.0) as i32,
+            |v| v.div_euclid(3).clamp(-8, 7) as i32,
+        ];
+        let runs = rules.map(|r| runs(r, -50, 50, true).unwrap());
+        let (params, rounding) = solve_all(2, |c, r| solve(&runs[c], 0, (-8, 7), r)).unwrap();
+        assert_eq!(rounding, Rounding::HalfEven);
+        let output = Output { zero_point: 0, clamp: (-8, 7), rounding };
+        for v in -50..=50 {
+            assert_eq!([0, 1].map(|c| output.code(v, &params[c])), rules.map(|r| r(v)), "{v}");
         }
     }
 
     #[test]
     fn a_rule_that_no_line_gives_is_refused_with_values() {
-        let rule = |v: i64| (v as f32 / 2.0).round_ties_even().clamp(-8.0, 7.0) as i32;
+        // Two slopes.
+        let rule = |v: i64| if v < 0 { v.div_euclid(6) } else { v / 3 }.clamp(-8, 7) as i32;
         let Err(RequantError::NotExact { runs, differing_runs, examples }) =
-            search(rule, (-40, 40), true, 0, (-8, 7))
+            search(rule, (-48, 40), true, 0, (-8, 7))
         else {
             panic!("must be refused")
         };
@@ -484,9 +561,10 @@ mod tests {
     fn wide_codes_and_wide_accumulators() {
         let rule = |v: i64| (v + 7).div_euclid(61).clamp(0, 65535) as i32;
         let clamp = (0, 65535);
-        let p = search(rule, (-3_000_000, 5_000_000), true, 0, clamp).unwrap();
+        let (p, rounding) = search(rule, (-3_000_000, 5_000_000), true, 0, clamp).unwrap();
+        let output = Output { zero_point: 0, clamp, rounding };
         for acc in (-3_000_000..=5_000_000).step_by(7) {
-            assert_eq!(code(acc, &p, 0, clamp), rule(acc), "acc {acc}");
+            assert_eq!(output.code(acc, &p), rule(acc), "acc {acc}");
         }
     }
 

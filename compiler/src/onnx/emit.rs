@@ -7,7 +7,7 @@ use super::value::{
 };
 use crate::host::{CodeMap, FloatChain, HostInput};
 use crate::ir::*;
-use crate::requant::{acc_bounds, code, identity, runs, solve, RequantError, Run, ROUNDING};
+use crate::requant::{acc_bounds, identity, runs, search, solve, solve_all, RequantError, Run};
 
 /// What a quantizer makes: type, smallest and largest code, and how the integral value is stored.
 #[derive(Clone, Copy, Debug)]
@@ -298,10 +298,10 @@ impl Importer<'_> {
         scale: f32,
     ) -> Result<FloatValue, String> {
         let (lo, hi) = self.ranges[input];
-        let params = crate::requant::search(rule, (lo, hi), false, 0, clamp).map_err(|e| e.to_string())?;
+        let (params, rounding) = search(rule, (lo, hi), false, 0, clamp).map_err(|e| e.to_string())?;
         let spec = CodeSpec { ty, clamp, map: CodeMap::SAME };
         let output = self.new_codes(&format!("{name}_input"), self.graph.tensors[input].shape, spec);
-        let requant = Some(with_params(vec![params], spec));
+        let requant = Some(with_params(vec![params], rounding, spec));
         self.node(
             &format!("{name}_input"),
             Op::Copy(Copy { input, output, first_channel: 0, upsample: 1, requant }),
@@ -327,8 +327,8 @@ fn integer_factor(factor: i32) -> ChannelParams {
 
 fn raw(channels: usize) -> Requant {
     Requant {
-        channels: vec![identity(ROUNDING); channels],
-        rounding: ROUNDING,
+        channels: vec![identity(Rounding::Floor); channels],
+        rounding: Rounding::Floor,
         zero_point: 0,
         clamp: (0, 0),
         table: None,
@@ -336,8 +336,8 @@ fn raw(channels: usize) -> Requant {
     }
 }
 
-fn with_params(channels: Vec<ChannelParams>, spec: CodeSpec) -> Requant {
-    Requant { channels, rounding: ROUNDING, zero_point: 0, clamp: spec.clamp, table: None, raw: false }
+fn with_params(channels: Vec<ChannelParams>, rounding: Rounding, spec: CodeSpec) -> Requant {
+    Requant { channels, rounding, zero_point: 0, clamp: spec.clamp, table: None, raw: false }
 }
 
 /// One interval for all channels of a sum, whose machine has one requantization for all.
@@ -364,12 +364,20 @@ fn channel_runs(
     runs(rule, lo, hi, true).map_err(|e| format!("channel {c}: {e}"))
 }
 
+/// The runs of all channels.
+fn all_runs(chain: &FloatChain, bounds: &[(i64, i64)], spec: CodeSpec) -> Result<Vec<Vec<Run>>, String> {
+    bounds.iter().enumerate().map(|(c, &b)| channel_runs(chain, c, b, spec)).collect()
+}
+
+fn in_channel((c, e): (usize, RequantError)) -> String {
+    format!("channel {c}: {e}")
+}
+
 fn requant(chain: &FloatChain, bounds: &[(i64, i64)], spec: CodeSpec) -> Result<Requant, String> {
-    let channel = |(c, &b): (usize, &(i64, i64))| {
-        let runs = channel_runs(chain, c, b, spec)?;
-        solve(&runs, 0, spec.clamp).map_err(|e| format!("channel {c}: {e}"))
-    };
-    Ok(with_params(bounds.iter().enumerate().map(channel).collect::<Result<_, _>>()?, spec))
+    let runs = all_runs(chain, bounds, spec)?;
+    let found = solve_all(runs.len(), |c, rounding| solve(&runs[c], 0, spec.clamp, rounding));
+    let (params, rounding) = found.map_err(in_channel)?;
+    Ok(with_params(params, rounding, spec))
 }
 
 /// Requantization of a convolution. Channels whose codes change by 1 or more per accumulator unit get weights (and
@@ -380,18 +388,15 @@ fn conv_requant(
     bounds: &[(i64, i64)],
     spec: CodeSpec,
 ) -> Result<(Weights, Requant), String> {
+    let runs = all_runs(chain, bounds, spec)?;
+    let found = solve_all(runs.len(), |c, rounding| solve_enlarging(&runs[c], spec.clamp, rounding));
+    let (found, rounding) = found.map_err(in_channel)?;
     let mut weights = conv.weights.clone();
     let terms = weights.shape[1..].iter().product::<usize>().max(1);
-    let mut params = Vec::new();
-    let mut enlarged = false;
-    for (c, &b) in bounds.iter().enumerate() {
-        let runs = channel_runs(chain, c, b, spec)?;
-        let (found, by) = solve_enlarging(&runs, spec.clamp).map_err(|e| format!("channel {c}: {e}"))?;
-        params.push(found);
-        enlarged |= by > 0;
-        weights.data[c * terms..(c + 1) * terms].iter_mut().for_each(|w| *w <<= by);
+    for (&(_, by), channel) in found.iter().zip(weights.data.chunks_mut(terms)) {
+        channel.iter_mut().for_each(|w| *w <<= by);
     }
-    if enlarged {
+    if found.iter().any(|f| f.1 > 0) {
         let (lo, hi) = weights.data.iter().fold((0, 0), |(l, h), &w| (l.min(w), h.max(w)));
         weights.ty = IntType::holding(lo as i64, hi as i64);
         weights.bipolar = false;
@@ -401,20 +406,21 @@ fn conv_requant(
             );
         }
     }
-    Ok((weights, with_params(params, spec)))
+    Ok((weights, with_params(found.iter().map(|f| f.0).collect(), rounding, spec)))
 }
 
-fn solve_enlarging(runs: &[Run], clamp: (i32, i32)) -> Result<(ChannelParams, u32), RequantError> {
+/// Parameters, and the power of two for weights, so that no code changes by 1 or more per accumulator unit.
+fn solve_enlarging(
+    runs: &[Run],
+    clamp: (i32, i32),
+    rounding: Rounding,
+) -> Result<(ChannelParams, u32), RequantError> {
     for by in 0..=MAX_ENLARGE {
         let scaled =
             runs.iter().map(|r| Run { first: r.first << by, last: r.last << by, ..*r }).collect::<Vec<_>>();
-        match solve(&scaled, 0, clamp) {
+        match solve(&scaled, 0, clamp, rounding) {
             Err(RequantError::TooSteep) => continue,
-            Err(e) => return Err(e),
-            Ok(p) => {
-                debug_assert!(runs.iter().all(|r| code(r.first << by, &p, 0, clamp) == r.code));
-                return Ok((p, by));
-            }
+            other => return other.map(|p| (p, by)),
         }
     }
     Err(RequantError::TooSteep)
