@@ -58,7 +58,7 @@ module post_mul (
         md3_q <= mb2_q;
         // stage 10
         low_a_q <= |sa_q[16:0];
-        sb_q  <= {{15{pb_q[32]}}, pb_q} + (sa_q >>> 17);
+        sb_q  <= $signed({{15{pb_q[32]}}, pb_q}) + (sa_q >>> 17);
         pc_q  <= vc3_q * mc3_q;
         vd4_q <= vc3_q;
         md4_q <= md3_q;
@@ -69,7 +69,7 @@ module post_mul (
         // stage 12
         low_c_q <= low_b_q;
         mid_q <= sc_q[16:0];
-        sd_q  <= {{8{pd_q[39]}}, pd_q} + (sc_q >>> 17);
+        sd_q  <= $signed({{8{pd_q[39]}}, pd_q}) + (sc_q >>> 17);
     end
     assign p_o   = {sd_q[39:0], mid_q};
     assign low_o = low_c_q;
