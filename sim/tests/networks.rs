@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Random networks from end to end: golden model against the generated Verilog.
+//!
+//! `BRICKWORK_CASES` sets the number of cases of each test, `BRICKWORK_SEED` the first seed. A failing case is repeated
+//! with halved sizes and the smallest failing one reported.
+
+#[path = "../../compiler/tests/support/random_graphs.rs"]
+mod random_graphs;
+
+use brickwork_compiler::golden;
+use brickwork_compiler::ir::{Graph, Op};
+use brickwork_compiler::lower::{compile, CompileErrorKind, Options};
+use brickwork_compiler::program::{Program, TensorInfo};
+use brickwork_sim::cosim::{BuildOptions, Cosim};
+use brickwork_sim::image::{Image, MemoryTiming, RunOptions, RunResult};
+use hdl_gen::{Arch, Config};
+use random_graphs::{random_case, Kind};
+
+fn arch(name: &str) -> Arch {
+    let path = format!("{}/../configs/{name}.toml", env!("CARGO_MANIFEST_DIR"));
+    let text = std::fs::read_to_string(&path).expect("configuration exists");
+    Arch::new(&Config::from_toml(&text, name).expect("configuration is correct"))
+}
+
+fn number(name: &str, default: u64) -> u64 {
+    std::env::var(name).ok().and_then(|v| v.parse().ok()).unwrap_or(default)
+}
+
+/// A compiled random case; `None` if it was rightly refused.
+struct Case {
+    program: Program,
+    inputs: Vec<Vec<i32>>,
+    expected: Vec<Vec<i32>>,
+}
+
+fn case(arch: &Arch, seed: u64, kind: Kind, size: usize, shrink: usize) -> Result<Option<Case>, String> {
+    let (graph, inputs) = random_case(seed, kind, size, shrink);
+    let options = Options { all_tensors: seed % 3 == 0, ..Options::default() };
+    let program = match compile(&graph, arch, &options) {
+        Ok(p) => p,
+        Err(errors) if errors.iter().all(|e| may_refuse(&e.kind)) => return Ok(None),
+        Err(errors) => return Err(format!("refused: {}", errors[0])),
+    };
+    let expected = golden::run(&graph, &inputs).map_err(|e| format!("golden model: {e}"))?;
+    Ok(Some(Case { program, inputs, expected }))
+}
+
+/// Refusals that a random graph may meet rightly.
+fn may_refuse(kind: &CompileErrorKind) -> bool {
+    use CompileErrorKind::*;
+    matches!(
+        kind,
+        AccumulatorTooWide { .. } | ResultTooWide { .. } | DoesNotFit { .. } | ConcatModes | NeedsFeature { .. }
+    )
+}
+
+impl Case {
+    fn image(&self) -> Result<Image, String> {
+        Image::new(&self.program, &self.inputs).map_err(|e| e.to_string())
+    }
+
+    /// All tensors that the program stored are the golden model's.
+    fn check(&self, image: &Image, result: &RunResult) -> Result<(), String> {
+        if let Some((code, at)) = result.error {
+            let instr = self.program.instrs.get(at as usize);
+            return Err(format!("error {code:?} at instruction {at}: {instr:?}"));
+        }
+        let region = &image.regions[2];
+        let outputs = self.program.info.outputs.iter().zip(self.program.unpack_output(region));
+        let all = self.program.unpack_intermediates(region).into_iter().chain(outputs);
+        for (t, codes) in all {
+            compare(t, &codes, &self.expected[t.id])?;
+        }
+        let marks: Vec<u16> = result.marks.iter().map(|m| m.0).collect();
+        let layers: Vec<u16> = self.program.info.layers.iter().map(|l| l.mark).collect();
+        match marks == layers {
+            true => Ok(()),
+            false => Err(format!("marks {marks:?}, layers {layers:?}")),
+        }
+    }
+}
+
+fn compare(t: &TensorInfo, got: &[i32], expected: &[i32]) -> Result<(), String> {
+    let [_, w, c] = t.shape;
+    let differ: Vec<usize> = (0..expected.len()).filter(|i| got.get(*i) != Some(&expected[*i])).collect();
+    match differ.first() {
+        None => Ok(()),
+        Some(i) => Err(format!(
+            "{} at y {} x {} channel {}: expected {}, got {:?}; {} of {} differ",
+            t.name,
+            i / c / w,
+            i / c % w,
+            i % c,
+            expected[*i],
+            got.get(*i),
+            differ.len(),
+            expected.len()
+        )),
+    }
+}
+
+/// Many seeds of several kinds through `run`.
+fn many(
+    arch: &Arch,
+    kinds: &[Kind],
+    size: usize,
+    cases: u64,
+    mut run: impl FnMut(&Case) -> Result<(), String>,
+) {
+    let first = number("BRICKWORK_SEED", 1);
+    let mut one = |seed: u64, kind: Kind, shrink: usize| -> Result<bool, String> {
+        match case(arch, seed, kind, size, shrink)? {
+            Some(c) => run(&c).map(|()| true),
+            None => Ok(false),
+        }
+    };
+    let mut refused = 0;
+    for seed in first..first + number("BRICKWORK_CASES", cases) {
+        let kind = kinds[seed as usize % kinds.len()];
+        match one(seed, kind, 0) {
+            Ok(done) => refused += !done as u64,
+            Err(why) => {
+                let smaller = (1..4).rev().find_map(|s| one(seed, kind, s).err().map(|e| (s, e)));
+                let (shrink, why) = smaller.unwrap_or((0, why));
+                let (graph, _) = random_case(seed, kind, size, shrink);
+                panic!("{kind:?} seed {seed} shrink {shrink}: {why}\n{:#?}", strip(graph));
+            }
+        }
+    }
+    println!("{}: {refused} refused", arch.config.name);
+}
+
+/// Without the long lists.
+fn strip(mut graph: Graph) -> Graph {
+    for n in &mut graph.nodes {
+        if let Op::Conv(c) = &mut n.op {
+            c.weights.data.clear();
+            c.requant.channels.truncate(2);
+        }
+    }
+    graph
+}
+
+/// On the RTL, without and with memory stalls.
+fn on_rtl(name: &str, size: usize, cases: u64) {
+    let arch = arch(name);
+    let mut cosim = Cosim::build(&arch, &BuildOptions::default()).expect("the simulation builds");
+    let mut n = 0;
+    many(&arch, &Kind::ALL, size, cases, |case| {
+        n += 1;
+        let stall = if n % 4 == 0 { 100 } else { 0 };
+        let timing = MemoryTiming { stall, seed: n, ..MemoryTiming::default() };
+        let mut image = case.image()?;
+        let result = cosim.run(&mut image, &timing).map_err(|e| e.to_string())?;
+        case.check(&image, &result)
+    });
+}
+
+#[test]
+fn random_networks_on_tiny_rtl() {
+    on_rtl("tiny", 8, 60);
+}
