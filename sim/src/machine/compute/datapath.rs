@@ -359,7 +359,9 @@ impl Datapath {
             }
         }
         if self.has_sum_column {
-            buffers.sum[pixel] = wrap(old(buffers.sum[pixel] as i128) + total as i128, ACC_SEG_BITS) as i32;
+            // `shift8` belongs to 8-bit weights, the sum column to 1-bit weights: it knows no shift
+            let before = if job.overwrite { 0 } else { buffers.sum[pixel] as i128 };
+            buffers.sum[pixel] = wrap(before + total as i128, ACC_SEG_BITS) as i32;
         }
     }
 }
