@@ -44,8 +44,10 @@ impl Random {
     }
     fn requant(&mut self, channels: usize, out: IntType) -> Requant {
         let (lo, hi) = out.range();
-        let table =
-            (self.next() % 4 == 0).then(|| self.codes(256, out).into_iter().map(|v| v as i16).collect());
+        let table = self
+            .next()
+            .is_multiple_of(4)
+            .then(|| self.codes(256, out).into_iter().map(|v| v as i16).collect());
         let table = table.filter(|_| out.bits < 16);
         Requant {
             channels: (0..channels).map(|_| self.params()).collect(),
@@ -173,7 +175,7 @@ fn convolutions_are_the_naive_loops() {
         let mut r = Random(seed * 7919);
         let (g, input) = random_conv(&mut r);
         let Op::Conv(o) = &g.nodes[0].op else { unreachable!() };
-        let got = outputs(&g, &[input.clone()]).unwrap_or_else(|e| panic!("seed {seed}: {e}"));
+        let got = outputs(&g, std::slice::from_ref(&input)).unwrap_or_else(|e| panic!("seed {seed}: {e}"));
         assert_eq!(got[0], naive_conv(&g, o, &input), "seed {seed}");
     }
 }
@@ -200,7 +202,7 @@ fn large_convolutions_in_threads_are_the_naive_loops() {
         );
         let input = r.codes(37 * 21 * 32, ty);
         assert_eq!(
-            outputs(&g, &[input.clone()]).unwrap()[0],
+            outputs(&g, std::slice::from_ref(&input)).unwrap()[0],
             naive_conv(&g, &conv, &input),
             "groups {groups}"
         );
@@ -288,7 +290,7 @@ fn concatenations_copies_and_reshapes() {
     let q = r.requant(1, ty);
     let op = Op::Copy(Copy { input: 0, output: 1, first_channel: 1, upsample: 2, requant: Some(q.clone()) });
     let g = graph(vec![tensor("b", [2, 3, 4], ty), tensor("up", [3, 5, 2], ty)], 1, op);
-    let got = outputs(&g, &[b.clone()]).unwrap();
+    let got = outputs(&g, std::slice::from_ref(&b)).unwrap();
     for (y, x, c) in (0..3).flat_map(|y| (0..5).flat_map(move |x| (0..2).map(move |c| (y, x, c)))) {
         let code = b[(y / 2 * 3 + x / 2) * 4 + c + 1];
         assert_eq!(got[0][(y * 5 + x) * 2 + c], naive_requant(code as i64, &q, c), "y {y} x {x} c {c}");
@@ -296,7 +298,7 @@ fn concatenations_copies_and_reshapes() {
 
     let op = Op::Reshape(Reshape { input: 0, output: 1 });
     let g = graph(vec![tensor("b", [2, 3, 4], ty), tensor("flat", [1, 1, 24], ty)], 1, op);
-    assert_eq!(run(&g, &[b.clone()]).unwrap(), [b.clone(), b]);
+    assert_eq!(run(&g, std::slice::from_ref(&b)).unwrap(), [b.clone(), b]);
 }
 
 #[test]
