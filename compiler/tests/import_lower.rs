@@ -41,7 +41,8 @@ fn check(model: &Path, config: &str) {
     let values = golden::run(&imported.graph, &codes).unwrap();
     for all_tensors in [false, true] {
         let options = Options { all_tensors, ..Options::default() };
-        let program = compile(&imported.graph, &arch, &options).unwrap_or_else(|e| panic!("{shown}: {}", e[0]));
+        let program =
+            compile(&imported.graph, &arch, &options).unwrap_or_else(|e| panic!("{shown}: {}", e[0]));
         let region = execute(&arch, &program, &codes, 1).unwrap_or_else(|e| panic!("{shown}: {e}"));
         for (t, got) in program.info.outputs.iter().zip(program.unpack_output(&region)) {
             assert_eq!(got, values[t.id], "{shown} on {config}: {}", t.name);

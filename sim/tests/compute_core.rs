@@ -54,9 +54,15 @@ fn build(arch: &Arch) -> PathBuf {
         std::fs::write(dir.join(&f.name), &f.text).expect("writable");
         verilate.arg(&f.name);
     }
-    std::fs::write(dir.join("tb.cpp"), include_str!("../../testbenches/compute/compute_core_tb.cpp")).expect("writable");
+    std::fs::write(dir.join("tb.cpp"), include_str!("../../testbenches/compute/compute_core_tb.cpp"))
+        .expect("writable");
     let out = verilate.output().expect("verilator is installed");
-    assert!(out.status.success(), "{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
+    assert!(
+        out.status.success(),
+        "{}{}",
+        String::from_utf8_lossy(&out.stdout),
+        String::from_utf8_lossy(&out.stderr)
+    );
     dir.join("obj/bench")
 }
 
@@ -113,12 +119,18 @@ struct Pace(u64);
 
 impl Pace {
     fn gap(self, rng: &mut Rng) -> u32 {
-        if rng.chance(self.0) { rng.range(0, 60) as u32 } else { 0 }
+        if rng.chance(self.0) {
+            rng.range(0, 60) as u32
+        } else {
+            0
+        }
     }
 }
 
 fn with(op: Op, fields: &[(&str, i64)]) -> Instr {
-    fields.iter().fold(Instr::new(op), |i, (name, value)| i.with(name, *value).expect("the test draws legal values"))
+    fields
+        .iter()
+        .fold(Instr::new(op), |i, (name, value)| i.with(name, *value).expect("the test draws legal values"))
 }
 
 fn shift(arch: &Arch, rng: &mut Rng, full: bool) -> Instr {
@@ -310,7 +322,12 @@ struct Model {
 impl Model {
     fn new(arch: &Arch, program: &Program) -> Self {
         let (wgt, pass) = compute_units(arch);
-        Model { wgt, pass, queues: [Queue::new(&program.wgt), Queue::new(&program.pass)], regions: Default::default() }
+        Model {
+            wgt,
+            pass,
+            queues: [Queue::new(&program.wgt), Queue::new(&program.pass)],
+            regions: Default::default(),
+        }
     }
 
     /// One cycle; what the bench prints for it, and whether it is the last.
@@ -319,8 +336,7 @@ impl Model {
         let order = |instr| Order { instr, pc: 0 };
         let wgt_order = wgt_offer.filter(|i| self.wgt.ready(*i)).map(order);
         let pass_order = pass_offer.filter(|i| self.pass.ready(*i)).map(order);
-        let idle =
-            self.queues.iter().all(|q| q.offers.is_empty()) && !self.wgt.busy() && !self.pass.busy();
+        let idle = self.queues.iter().all(|q| q.offers.is_empty()) && !self.wgt.busy() && !self.pass.busy();
         let flags = (wgt_order.is_some() as u32)
             | (pass_order.is_some() as u32) << 1
             | (self.wgt.busy() as u32) << 10

@@ -33,7 +33,14 @@ struct Case {
     expected: Vec<Vec<i32>>,
 }
 
-fn case(arch: &Arch, seed: u64, kind: Kind, size: usize, shrink: usize, all: bool) -> Result<Option<Case>, String> {
+fn case(
+    arch: &Arch,
+    seed: u64,
+    kind: Kind,
+    size: usize,
+    shrink: usize,
+    all: bool,
+) -> Result<Option<Case>, String> {
     let (graph, inputs) = random_case(seed, kind, size, shrink);
     let options = Options { all_tensors: all, ..Options::default() };
     let program = match compile(&graph, arch, &options) {
@@ -50,7 +57,11 @@ fn may_refuse(kind: &CompileErrorKind) -> bool {
     use CompileErrorKind::*;
     matches!(
         kind,
-        AccumulatorTooWide { .. } | ResultTooWide { .. } | DoesNotFit { .. } | ConcatModes | NeedsFeature { .. }
+        AccumulatorTooWide { .. }
+            | ResultTooWide { .. }
+            | DoesNotFit { .. }
+            | ConcatModes
+            | NeedsFeature { .. }
     )
 }
 
@@ -123,7 +134,8 @@ fn many(
             Err(why) => {
                 let smaller = (1..4).rev().find_map(|s| one(seed, kind, s, all).err().map(|e| (s, e)));
                 let (shrink, why) = smaller.unwrap_or((0, why));
-                let first = one(seed, kind, shrink, true).err().unwrap_or("right with all tensors stored".into());
+                let first =
+                    one(seed, kind, shrink, true).err().unwrap_or("right with all tensors stored".into());
                 let why = format!("{why}\nfirst wrong: {first}");
                 let (graph, _) = random_case(seed, kind, size, shrink);
                 if std::env::var("BRICKWORK_ALL").is_ok() {
