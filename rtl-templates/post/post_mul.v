@@ -51,7 +51,7 @@ module post_mul (
         vc2_q <= vc1_q;
         mc2_q <= mc1_q;
         // stage 9
-        sa_q  <= {{12{pa_q[35]}}, pa_q} + ca_q;
+        sa_q  <= $signed({{12{pa_q[35]}}, pa_q}) + ca_q;
         pb_q  <= vb2_q * mb2_q;
         vc3_q <= vc2_q;
         mc3_q <= mc2_q;
@@ -64,7 +64,7 @@ module post_mul (
         md4_q <= md3_q;
         // stage 11
         low_b_q <= low_a_q;
-        sc_q  <= {{5{pc_q[42]}}, pc_q} + sb_q;
+        sc_q  <= $signed({{5{pc_q[42]}}, pc_q}) + sb_q;
         pd_q  <= vd4_q * md4_q;
         // stage 12
         low_c_q <= low_b_q;
