@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Random programs, instruction by instruction legal or illegal, on the generated Verilog.
 //!
-//! `BRICKWORK_CASES` sets how many each test runs, `BRICKWORK_SEED` the first seed. A failure prints its seed and the
+//! `BRICKWORK_CASES` sets how many each test runs, `BRICKWORK_SEED` the first seed, `BRICKWORK_CONFIG` the configuration. A failure prints its seed and the
 //! smallest program found that still fails.
 
 mod generate;
@@ -14,9 +14,12 @@ use brickwork_sim::image::{Image, MemoryTiming, RunOptions, RunResult};
 use hdl_gen::{Arch, Config};
 use task::{listing, shrink, Case};
 
-fn tiny() -> Arch {
-    let config: Config =
-        toml::from_str(include_str!("../../../configs/tiny.toml")).expect("tiny.toml is valid");
+/// The architecture under test: `configs/$BRICKWORK_CONFIG.toml`, `tiny` without.
+fn arch() -> Arch {
+    let name = std::env::var("BRICKWORK_CONFIG").unwrap_or_else(|_| "tiny".into());
+    let path = format!("{}/../configs/{name}.toml", env!("CARGO_MANIFEST_DIR"));
+    let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{path}: {e}"));
+    let config: Config = toml::from_str(&text).unwrap_or_else(|e| panic!("{path}: {e}"));
     Arch::new(&config)
 }
 
@@ -77,7 +80,7 @@ fn must_hold(arch: &Arch, case: &Case, mut check: impl FnMut(&Case) -> Option<St
 /// the machine at power-on, and after a reset in the middle.
 #[test]
 fn programs_agree_with_themselves() {
-    let arch = tiny();
+    let arch = arch();
     let mut sim = build(&arch);
     let mut other = Cosim::build(&arch, &BuildOptions { power_on_seed: 77, ..BuildOptions::default() })
         .unwrap_or_else(|e| panic!("{e}"));
@@ -130,7 +133,7 @@ fn self_difference(
 /// Each kind of illegal program stops with its error at its instruction, and the machine works afterwards.
 #[test]
 fn illegal_programs_are_refused() {
-    let arch = tiny();
+    let arch = arch();
     let mut sim = build(&arch);
     for seed in seeds(2, 12) {
         let case = generate::case(&arch, seed, 3);
@@ -156,7 +159,7 @@ fn illegal_programs_are_refused() {
 /// The generator's promise: programs are made of legal instructions, and every token given is taken.
 #[test]
 fn generated_programs_are_well_formed() {
-    let arch = tiny();
+    let arch = arch();
     for seed in seeds(0, 50) {
         let mut case = generate::case(&arch, seed, 12);
         for _ in 0..3 {
