@@ -145,8 +145,8 @@ fn shift(arch: &Arch, rng: &mut Rng, full: bool) -> Instr {
     with(Op::WgtShift, &fields).signal(rng.next() as u8 & 0xd)
 }
 
-fn shape(arch: &Arch, rng: &mut Rng) -> Instr {
-    let mut left = arch.acc_depth.min(64) as i64;
+fn shape(rng: &mut Rng, most_pixels: i64) -> Instr {
+    let mut left = most_pixels;
     let mut n = [0i64; 4];
     for count in &mut n {
         *count = if rng.chance(50) { rng.range(1, left.min(9)) } else { 1 };
@@ -180,6 +180,8 @@ struct Draw<'a> {
     arch: &'a Arch,
     rng: &'a mut Rng,
     pace: Pace,
+    /// Short passes with few configuration instructions and swaps between them: what meets hazards.
+    dense: bool,
     program: Program,
 }
 
@@ -205,9 +207,9 @@ impl Draw<'_> {
     }
 
     fn configure(&mut self) {
-        let percent = 40;
+        let percent = if self.dense { 6 } else { 40 };
         if self.rng.chance(percent) {
-            let instr = shape(self.arch, self.rng);
+            let instr = shape(self.rng, if self.dense { 3 } else { self.arch.acc_depth.min(64) as i64 });
             self.push_pass(instr);
         }
         if self.rng.chance(percent) {
@@ -219,7 +221,7 @@ impl Draw<'_> {
             let instr = jumps(self.rng, Op::PassJump23, ["da2", "dy2", "dx2", "da3", "dy3", "dx3"]);
             self.push_pass(instr);
         }
-        if self.rng.chance(15) {
+        if self.rng.chance(percent / 3) {
             let signal = self.rng.next() as u8 & 0xb;
             self.push_pass(Instr::new(Op::PassNop).signal(signal));
         }
@@ -231,7 +233,7 @@ impl Draw<'_> {
 
     fn pass(&mut self, previous: Option<Instr>) -> Instr {
         let brick = self.arch.brick_bits as i64;
-        let swap = self.rng.chance(40);
+        let swap = self.rng.chance(if self.dense { 5 } else { 40 });
         if swap {
             let instr = shift(self.arch, self.rng, false);
             self.push_wgt(instr);
@@ -239,13 +241,24 @@ impl Draw<'_> {
         let rng = &mut *self.rng;
         let wgt_log2 = rng.range(brick - 1, 3);
         let max_steps = 16 / brick;
-        let last_acc = if rng.chance(20) { 4095 } else { 7 };
+        let steps_less_one = if rng.chance(40) {
+            0
+        } else {
+            rng.range(0, if self.dense { 4.min(max_steps - 1) } else { max_steps - 1 })
+        };
+        let last_acc = if self.dense {
+            2
+        } else if rng.chance(20) {
+            4095
+        } else {
+            7
+        };
         let fields = [
             ("addr", rng.range(0, 0xffff)),
             ("y", rng.range(-4, 12)),
             ("x", rng.range(-4, 12)),
             ("acc", rng.range(0, last_acc)),
-            ("steps", if rng.chance(40) { 0 } else { rng.range(0, max_steps - 1) }),
+            ("steps", steps_less_one),
             ("act_signed", rng.range(0, 1)),
             ("wgt_log2", wgt_log2),
             ("wgt_signed", rng.range(0, 1)),
@@ -265,8 +278,13 @@ impl Draw<'_> {
 
 fn random_program(arch: &Arch, rng: &mut Rng, passes: usize) -> Program {
     let pace = Pace([0, 10, 60][rng.next() as usize % 3]);
-    let mut draw = Draw { arch, rng, pace, program: Program::default() };
+    let dense = rng.chance(35);
+    let mut draw = Draw { arch, rng, pace, dense, program: Program::default() };
     draw.prologue();
+    if dense {
+        let small = shape(draw.rng, 3);
+        draw.push_pass(small);
+    }
     let mut previous = None;
     for _ in 0..passes {
         draw.configure();

@@ -331,3 +331,182 @@ impl Unit for PassUnit {
         self.now += cycles;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hdl_gen::Config;
+
+    fn arch(text: &str) -> Arch {
+        let config: Config = toml::from_str(text).expect("a configuration of this repository");
+        Arch::new(&config)
+    }
+
+    fn zynq() -> Arch {
+        arch(include_str!("../../../configs/zynq7020.toml"))
+    }
+
+    fn with(op: Op, fields: &[(&str, i64)]) -> Instr {
+        fields.iter().fold(Instr::new(op), |i, (name, value)| i.with(name, *value).expect("legal"))
+    }
+
+    /// Cycles of acceptance of two command lists that are always offered.
+    fn acceptances(arch: &Arch, wgt: &[Instr], pass: &[Instr]) -> (Vec<u64>, Vec<u64>) {
+        let (mut w, mut p) = compute_units(arch);
+        let (mut at_w, mut at_p) = (vec![], vec![]);
+        for cycle in 0.. {
+            let offer = |unit: &dyn Unit, list: &[Instr], done: &[u64]| {
+                list.get(done.len()).filter(|i| unit.ready(**i)).map(|&instr| Command { instr, pc: 0 })
+            };
+            let (cw, cp) = (offer(&w, wgt, &at_w), offer(&p, pass, &at_p));
+            cw.iter().for_each(|_| at_w.push(cycle));
+            cp.iter().for_each(|_| at_p.push(cycle));
+            w.tick(cw);
+            p.tick(cp);
+            if at_w.len() == wgt.len() && at_p.len() == pass.len() {
+                break;
+            }
+            assert!(cycle < 1_000_000, "the units stand still");
+        }
+        (at_w, at_p)
+    }
+
+    #[test]
+    fn weight_bound_passes_follow_at_the_rate_of_the_shift() {
+        let a = zynq();
+        let shift = with(Op::WgtShift, &[("rows", a.rows as i64), ("groups", a.groups as i64)]);
+        let pass = with(Op::Pass, &[("swap", 1), ("overwrite", 1), ("steps", 7)]);
+        let (_, passes) = acceptances(&a, &[shift; 6], &[pass; 6]);
+        let period = (a.rows * a.groups + a.groups - a.rows) as u64;
+        assert!(passes.windows(2).all(|p| p[1] - p[0] == period), "{passes:?}, expected {period} apart");
+    }
+
+    #[test]
+    fn passes_of_enough_steps_follow_without_idle_cycle() {
+        let a = zynq();
+        let shape = with(Op::PassShape, &[("n0", 3), ("n1", 4)]);
+        let steps = a.acc_rmw_distance() as i64;
+        let pass = |acc: i64| with(Op::Pass, &[("steps", steps - 1), ("acc", acc)]);
+        let (_, at) = acceptances(&a, &[], &[shape, pass(0), pass(7), pass(3)]);
+        assert!(at[1..].windows(2).all(|p| (p[1] - p[0]) as i64 == 20 * steps), "{at:?}");
+    }
+
+    #[test]
+    fn one_step_passes_to_the_same_accumulators_follow_without_idle_cycle() {
+        let a = zynq();
+        let shape = with(Op::PassShape, &[("n0", 9)]);
+        let (_, at) = acceptances(&a, &[], &[shape, Instr::new(Op::Pass), Instr::new(Op::Pass)]);
+        assert_eq!(at[2] - at[1], 10);
+        let moved = with(Op::Pass, &[("acc", 1)]);
+        let (_, at) = acceptances(&a, &[], &[shape, Instr::new(Op::Pass), moved]);
+        assert_eq!(at[2] - at[1], 10 + a.acc_rmw_distance() as u64 - 1);
+    }
+
+    #[test]
+    fn a_nop_does_not_overtake_a_pass() {
+        let a = zynq();
+        let (_, mut p) = compute_units(&a);
+        let pass = with(Op::Pass, &[("overwrite", 1)]).signal(1);
+        let nop = Instr::new(Op::PassNop).signal(8);
+        let mut signals = vec![];
+        let mut list = vec![nop, pass];
+        for _ in 0..200 {
+            let command = list.last().copied().filter(|i| p.ready(*i)).map(|instr| Command { instr, pc: 0 });
+            if command.is_some() {
+                list.pop();
+            }
+            signals.push(p.tick(command));
+        }
+        assert_eq!(signals.iter().filter(|s| **s != 0).copied().collect::<Vec<_>>(), [1, 8]);
+        assert!(!p.busy());
+    }
+
+    /// What the control sees of both units.
+    fn visible(w: &WgtUnit, p: &PassUnit) -> Vec<bool> {
+        let pass = |f: &[(&str, i64)]| with(Op::Pass, f);
+        let commands = [
+            pass(&[]),
+            pass(&[("overwrite", 1)]),
+            pass(&[("swap", 1), ("overwrite", 1)]),
+            pass(&[("steps", 2)]),
+        ];
+        let shift = with(Op::WgtShift, &[("rows", 1), ("groups", 1)]);
+        let mut seen: Vec<bool> =
+            commands.iter().flat_map(|c| [p.ready(*c), p.waits_for_weights(*c)]).collect();
+        seen.extend([
+            w.ready(shift),
+            w.ready(Instr::new(Op::WgtNop)),
+            w.busy(),
+            p.busy(),
+            w.feeds(),
+            p.feeds(),
+        ]);
+        seen.push(p.ready(Instr::new(Op::PassNop).signal(1)));
+        seen
+    }
+
+    #[test]
+    fn nothing_visible_happens_in_quiet_cycles() {
+        let a = zynq();
+        for seed in 0..300u64 {
+            let mut state = seed;
+            let mut random = |n: i64| {
+                state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+                (state >> 33) as i64 % n
+            };
+            let (mut w, mut p) = compute_units(&a);
+            let mut quiet = 0;
+            for _ in 0..400 {
+                let before = visible(&w, &p);
+                let (mut cw, mut cp) = (None, None);
+                if quiet == 0 && random(3) == 0 {
+                    let shift =
+                        with(Op::WgtShift, &[("rows", 1 + random(9)), ("groups", 1 + random(16))]).signal(1);
+                    let fields = [
+                        ("swap", random(2)),
+                        ("overwrite", random(2)),
+                        ("steps", random(9)),
+                        ("acc", random(2)),
+                    ];
+                    let pass = with(Op::Pass, &fields).signal(2);
+                    let shape = with(Op::PassShape, &[("n0", random(20))]);
+                    cw = Some(shift).filter(|i| w.ready(*i)).map(|instr| Command { instr, pc: 0 });
+                    cp = Some([shape, pass][random(2) as usize])
+                        .filter(|i| p.ready(*i))
+                        .map(|instr| Command { instr, pc: 0 });
+                }
+                let signals = [w.tick(cw), p.tick(cp)];
+                if quiet > 0 {
+                    assert_eq!(signals, [0, 0], "seed {seed}");
+                    assert_eq!(before, visible(&w, &p), "seed {seed}");
+                    quiet -= 1;
+                } else {
+                    quiet = w.quiet_cycles().min(p.quiet_cycles());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn skipping_equals_ticking() {
+        let a = zynq();
+        let (_, mut ticked) = compute_units(&a);
+        let (_, mut skipped) = compute_units(&a);
+        let shape = with(Op::PassShape, &[("n0", 99)]);
+        let pass = Instr::new(Op::Pass).signal(8);
+        for unit in [&mut ticked, &mut skipped] {
+            unit.tick(Some(Command { instr: shape, pc: 0 }));
+            unit.tick(Some(Command { instr: pass, pc: 1 }));
+            unit.tick(None);
+        }
+        let mut cycle = 0u64;
+        while skipped.busy() {
+            let n = skipped.quiet_cycles();
+            skipped.skip(n);
+            (0..n).for_each(|_| assert_eq!(ticked.tick(None), 0));
+            assert_eq!(skipped.tick(None), ticked.tick(None));
+            cycle += n + 1;
+        }
+        assert!(!ticked.busy() && cycle > 100);
+    }
+}

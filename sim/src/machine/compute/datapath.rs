@@ -435,3 +435,123 @@ fn read_integers(buffers: &Buffers, address: usize, planes: usize, signed: bool,
     let mask = buffers.banks.len() - 1;
     assemble((0..planes).map(|i| buffers.banks[(address + i) & mask]), planes, signed, out);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hdl_gen::isa::Op;
+    use hdl_gen::Config;
+
+    fn random(state: &mut u64) -> u64 {
+        *state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        (*state >> 32) | (*state << 32)
+    }
+
+    fn arch(brick_bits: u32) -> Arch {
+        let text = include_str!("../../../../configs/odd.toml");
+        let mut config: Config = toml::from_str(text).expect("a configuration of this repository");
+        config.array.brick_bits = brick_bits;
+        Arch::new(&config)
+    }
+
+    fn loaded(arch: &Arch, state: &mut u64) -> (Datapath, Buffers) {
+        let mut buffers = Buffers::new(arch);
+        let (lanes, column) = (lane_mask(arch.lanes as usize), lane_mask(arch.act_bits as usize));
+        buffers.banks.iter_mut().for_each(|w| *w = random(state) & lanes);
+        buffers.wgt.iter_mut().for_each(|w| *w = random(state) & column);
+        for t in &mut buffers.taps {
+            *t = Tap {
+                addr: random(state) as i16,
+                dy: (random(state) % 3) as i16 - 1,
+                dx: (random(state) % 3) as i16 - 1,
+            };
+        }
+        let mut data = Datapath::new(arch);
+        data.shift(
+            &buffers,
+            random(state) as usize % 4096,
+            random(state) as usize % 4096,
+            5,
+            arch.groups as usize,
+        );
+        data.swap();
+        (data, buffers)
+    }
+
+    fn random_job(arch: &Arch, state: &mut u64) -> PassJob {
+        let mut set = |i: Instr, name: &str, n: u64| i.with(name, (random(state) % n) as i64).expect("legal");
+        let mut shape = Instr::new(Op::PassShape);
+        for (name, n) in [("n0", 5), ("n1", 3), ("h", 6), ("w", 6), ("pad", 0x10000)] {
+            shape = set(shape, name, n);
+        }
+        let mut jump01 = Instr::new(Op::PassJump01);
+        for (name, n) in [("da0", 100), ("dy0", 2), ("dx0", 2), ("da1", 100), ("dy1", 3)] {
+            jump01 = set(jump01, name, n);
+        }
+        let mut pass = Instr::new(Op::Pass);
+        let flags = [("act_signed", 2), ("wgt_signed", 2), ("wgt_log2", 4)];
+        for (name, n) in flags.into_iter().chain([("addr", 0x10000), ("steps", 15 / arch.brick_bits as u64)])
+        {
+            pass = set(pass, name, n);
+        }
+        PassJob::new(pass, &Staged { shape, jump01, jump23: Instr::new(Op::PassJump23) })
+    }
+
+    #[test]
+    fn planes_and_integers_give_the_same_sums() {
+        for brick_bits in [1, 2] {
+            let arch = arch(brick_bits);
+            let mut state = 7;
+            for _ in 0..40 {
+                let (mut data, mut by_planes) = loaded(&arch, &mut state);
+                let mut by_integers = by_planes.clone();
+                let job = random_job(&arch, &mut state);
+                let q = job.wgt_bits(data.brick_bits);
+                assert!(data.fits_integers(job.steps * data.brick_bits, q));
+                data.pass_planes(&mut by_planes, &job);
+                data.pass_integers(&mut by_integers, &job);
+                assert_eq!(by_planes, by_integers, "{job:?}");
+            }
+        }
+    }
+
+    /// One pixel by the definition: sum of activation times weight over enabled rows and lanes.
+    #[test]
+    fn a_pixel_is_the_sum_of_products() {
+        let arch = arch(1);
+        let mut state = 3;
+        let (mut data, mut buffers) = loaded(&arch, &mut state);
+        let pass = Instr::new(Op::Pass)
+            .with("steps", 3)
+            .and_then(|i| i.with("wgt_log2", 2))
+            .and_then(|i| i.with("wgt_signed", 1))
+            .and_then(|i| i.with("act_signed", 1))
+            .expect("legal");
+        let shape = Instr::new(Op::PassShape).with("h", 4095).and_then(|i| i.with("w", 4095)).expect("legal");
+        let staged = Staged { shape, jump01: Instr::new(Op::PassJump01), jump23: Instr::new(Op::PassJump23) };
+        data.taps.iter_mut().flatten().for_each(|t| (t.dy, t.dx) = (0, 0));
+        data.pass(&mut buffers, &PassJob::new(pass, &staged));
+        let lane_bit = |word: u64, lane: usize| (word >> lane & 1) as i64;
+        let signed4 = |b: [i64; 4]| b[0] + 2 * b[1] + 4 * b[2] - 8 * b[3];
+        for channel in 0..arch.channels_per_pass(2) {
+            let slot = arch.acc_slot(2, channel);
+            let mut sum = 0;
+            for r in 0..arch.rows as usize {
+                let base = data.taps[r].expect("all rows are on").addr as u16 as usize;
+                for lane in 0..arch.lanes as usize {
+                    let a =
+                        [3, 2, 1, 0].map(|i| lane_bit(buffers.banks[(base + i) % buffers.banks.len()], lane));
+                    let column = |k: usize| {
+                        data.active[(r * data.groups + slot.group as usize) * 8 + slot.column as usize + k]
+                    };
+                    sum += signed4(a) * signed4([0, 1, 2, 3].map(|k| lane_bit(column(k), lane)));
+                }
+            }
+            assert_eq!(
+                buffers.acc_value(slot.group as usize, 0, slot.lo, slot.width),
+                sum,
+                "channel {channel}"
+            );
+        }
+    }
+}
