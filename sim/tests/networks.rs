@@ -16,7 +16,22 @@ use brickwork_sim::image::{Image, MemoryTiming, RunOptions, RunResult};
 use hdl_gen::{Arch, Config};
 use random_graphs::{random_case, Kind};
 
+/// `tiny` with the smallest buffers: tensors live in DRAM, weights, taps and parameters are loaded again and again.
+fn cramped() -> Arch {
+    let mut config = arch("tiny").config;
+    config.name = "cramped".into();
+    config.banks.depth = 128;
+    config.accumulators.depth = 16;
+    config.weights.depth = 16;
+    config.weights.taps = 16;
+    config.requantize.param_depth = 16;
+    Arch::new(&config)
+}
+
 fn arch(name: &str) -> Arch {
+    if name == "cramped" {
+        return cramped();
+    }
     let path = format!("{}/../configs/{name}.toml", env!("CARGO_MANIFEST_DIR"));
     let text = std::fs::read_to_string(&path).expect("configuration exists");
     Arch::new(&Config::from_toml(&text, name).expect("configuration is correct"))
@@ -177,5 +192,20 @@ fn on_rtl(name: &str, size: usize, cases: u64) {
 
 #[test]
 fn random_networks_on_tiny_rtl() {
-    on_rtl("tiny", 8, 60);
+    on_rtl("tiny", 8, 100);
+}
+
+#[test]
+fn random_networks_with_cramped_buffers_on_rtl() {
+    on_rtl("cramped", 10, 60);
+}
+
+#[test]
+fn random_networks_on_odd_rtl() {
+    on_rtl("odd", 10, 60);
+}
+
+#[test]
+fn random_networks_on_two_bit_bricks_rtl() {
+    on_rtl("bitfusion", 10, 60);
 }

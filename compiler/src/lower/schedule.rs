@@ -176,6 +176,11 @@ impl Region {
         Region { lo, hi, owner: usize::MAX, rows: (lo, hi), blocks: (0, 1) }
     }
 
+    /// Addresses `rows` (counted from `base`) of what `owner` laid out, in some of its channel blocks.
+    pub fn part(base: usize, owner: usize, rows: (usize, usize), blocks: (usize, usize)) -> Region {
+        Region { lo: base + rows.0, hi: base + rows.1, owner, rows, blocks }
+    }
+
     fn meets(&self, o: &Region) -> bool {
         let overlap = |a: (usize, usize), b: (usize, usize)| a.0 < b.1 && b.0 < a.1;
         match self.owner == o.owner {

@@ -69,6 +69,13 @@ pub struct Unit {
     pub mode: Mode,
 }
 
+impl Unit {
+    /// Channel blocks that it makes.
+    pub fn block_range(&self) -> (usize, usize) {
+        (self.block, self.block + self.blocks)
+    }
+}
+
 /// Arithmetic of a `post` (see `post.mode`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mode {

@@ -1,0 +1,265 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! From placed stages to instructions: chunks, buffers, loads, passes, posts.
+
+mod constants;
+mod inputs;
+mod passes;
+mod results;
+
+use super::error::{CompileError, CompileErrorKind};
+use super::layout::Layout;
+use super::nest::{chunks, Chunk};
+use super::place::Plan;
+use super::schedule::{Cost, NodeId, Region, Ring, Schedule, Tracker};
+use super::stage::{Stage, Unit};
+use crate::ir::{Graph, TensorId};
+use crate::program::{LayerInfo, Program, ProgramInfo};
+use constants::{Constant, Group, PassInfo};
+use hdl_gen::isa::{Instr, Op, Queue};
+use hdl_gen::Arch;
+use inputs::Loaded;
+use results::Target;
+use std::collections::BTreeMap;
+
+type Result<T> = std::result::Result<T, CompileErrorKind>;
+
+/// Estimated cycles (for ordering alone): start of a load, latency of the array, overhead of a post.
+const LOAD_CYCLES: u64 = 50;
+const PASS_LATENCY: u64 = 40;
+const POST_CYCLES: u64 = 30;
+
+/// Makes the program.
+pub fn emit(graph: &Graph, arch: &Arch, plan: Plan) -> std::result::Result<Program, CompileError> {
+    let mut e = Emitter::new(graph, arch, &plan);
+    let mut layers = Vec::new();
+    for (i, stage) in plan.stages.iter().enumerate() {
+        let layer = e.stage(i, stage).map_err(|k| k.at(&stage.name))?;
+        layers.push(layer);
+    }
+    let end = |op| Instr::new(op);
+    let hash = end(Op::Begin)
+        .with("hash", arch.hash as i64)
+        .map_err(|k| CompileErrorKind::from(k).at(&graph.name))?;
+    let (schedule, constants) = (e.schedule, e.constants);
+    let instrs: Vec<Instr> = [hash].into_iter().chain(schedule.finish()).chain([end(Op::End)]).collect();
+    let info = ProgramInfo {
+        name: graph.name.clone(),
+        arch_hash: arch.hash,
+        arch_name: arch.config.name.clone(),
+        input_bytes: plan.input_bytes,
+        output_bytes: plan.output_bytes,
+        scratch_bytes: plan.scratch_bytes,
+        inputs: plan.inputs,
+        outputs: plan.outputs,
+        intermediates: plan.intermediates,
+        layers,
+    };
+    Ok(Program { info, instrs, constants })
+}
+
+/// State of a stage under way.
+struct StageState {
+    index: usize,
+    groups: Vec<Group>,
+    passes: Vec<PassInfo>,
+    weights_resident: bool,
+    /// All taps of the stage.
+    taps: Option<Constant>,
+    taps_at: Option<usize>,
+    /// First weight word of the stage, where all its weights stay.
+    wgt_at: Option<usize>,
+    params: Vec<Constant>,
+    params_resident: Option<usize>,
+    tables: Vec<Option<Constant>>,
+    targets: Vec<Target>,
+    layouts: Vec<Layout>,
+    out_layout: Layout,
+    counts: (usize, usize, u64),
+}
+
+/// One chunk of one unit.
+struct Item<'s> {
+    stage: &'s Stage,
+    unit: &'s Unit,
+    chunk: Chunk,
+    /// Rows in the banks, for each feed.
+    loaded: &'s [Loaded],
+    /// First accumulator.
+    acc: usize,
+}
+
+impl Item<'_> {
+    /// Accumulators of one result.
+    fn window(&self) -> usize {
+        self.stage.window.iter().product()
+    }
+
+    /// Accumulators of one area.
+    fn accs(&self) -> usize {
+        self.chunk.pixels() * self.window()
+    }
+}
+
+struct Emitter<'a> {
+    graph: &'a Graph,
+    arch: &'a Arch,
+    plan: &'a Plan,
+    schedule: Schedule,
+    constants: Vec<u8>,
+    known: BTreeMap<Vec<u8>, usize>,
+    wgt: (Ring, Tracker),
+    taps: (Ring, Tracker),
+    params: (Ring, Tracker),
+    acc: (Ring, Tracker),
+    table: Tracker,
+    /// Table in the machine now.
+    table_now: Option<Vec<i16>>,
+    banks: Tracker,
+    scratch: Tracker,
+    /// Posts (readers) and accumulating passes (writers): they never run together.
+    acc_port: Tracker,
+    /// Last instruction of each configuring opcode.
+    config: BTreeMap<Op, Instr>,
+    /// Stage and pass whose weights are in the array, and the pass that took the last ones.
+    in_array: Option<(usize, usize)>,
+    last_swap: Option<NodeId>,
+    /// Network inputs that stay in the banks: rows loaded.
+    inputs: BTreeMap<TensorId, Loaded>,
+}
+
+impl<'a> Emitter<'a> {
+    fn new(graph: &'a Graph, arch: &'a Arch, plan: &'a Plan) -> Self {
+        let part = |depth: u32| (Ring::new(depth as usize), Tracker::default());
+        Emitter {
+            graph,
+            arch,
+            plan,
+            schedule: Schedule::default(),
+            constants: Vec::new(),
+            known: BTreeMap::new(),
+            wgt: part(arch.wgt_depth),
+            taps: part(arch.tap_depth),
+            params: part(arch.param_depth),
+            acc: part(arch.acc_depth),
+            table: Tracker::default(),
+            table_now: None,
+            banks: Tracker::default(),
+            scratch: Tracker::default(),
+            acc_port: Tracker::default(),
+            config: BTreeMap::new(),
+            in_array: None,
+            last_swap: None,
+            inputs: BTreeMap::new(),
+        }
+    }
+
+    fn layout(&self, t: TensorId) -> Layout {
+        let tensor = &self.graph.tensors[t];
+        Layout::new(self.arch, tensor.shape, tensor.ty)
+    }
+
+    /// Layout in which a feed's tensor is read.
+    fn feed_layout(&self, stage: usize, feed: usize) -> Layout {
+        let layout = self.layout(self.plan.stages[stage].feeds[feed].tensor);
+        match self.plan.bands[stage].buffers[feed] {
+            Some(_) => layout.in_dram(),
+            None => layout,
+        }
+    }
+
+    /// Emits a configuring instruction unless it is in force already.
+    fn configure(&mut self, queue: Queue, instr: Instr) {
+        let op = instr.op().expect("made from an opcode");
+        if self.config.insert(op, instr) != Some(instr) {
+            self.schedule.push(queue, instr, vec![], Cost::default());
+        }
+    }
+
+    fn stage(&mut self, index: usize, stage: &'a Stage) -> Result<LayerInfo> {
+        let mut state = self.prepare_stage(index, stage)?;
+        let areas = stage.units.iter().map(|u| u.areas).max().unwrap_or(1);
+        let limit = self.chunk_limit(stage, &state, areas)?;
+        let upsample = stage.feeds.iter().map(|f| f.geometry.upsample).max().unwrap_or(1);
+        let bands = &self.plan.bands[index];
+        for y in (0..stage.grid[0]).step_by(bands.rows.max(1)) {
+            let rows = y..(y + bands.rows).min(stage.grid[0]);
+            let mut loaded = self.start_band(index, stage, &rows);
+            for mut chunk in chunks([rows.len(), stage.grid[1]], limit, upsample) {
+                chunk.y += rows.start;
+                self.load_rows(index, stage, &chunk, &mut loaded)?;
+                let mut first = 0;
+                for (u, unit) in stage.units.iter().enumerate() {
+                    let item = Item { stage, unit, chunk, loaded: &loaded, acc: 0 };
+                    self.item(item, &mut state, u, first)?;
+                    first += unit.passes.len();
+                }
+            }
+        }
+        let mark = Instr::new(Op::PostMark).with("id", index as i64)?;
+        self.schedule.push(Queue::Post, mark, vec![], Cost::default());
+        Ok(LayerInfo {
+            mark: index as u16,
+            name: stage.name.clone(),
+            op: stage.op.into(),
+            shape_in: self.graph.tensors[stage.feeds[0].tensor].shape,
+            shape_out: self.graph.tensors[stage.output].shape,
+            act_bits: stage.act_bits,
+            wgt_bits: stage.wgt_bits,
+            macs: stage.macs,
+            passes: state.counts.0,
+            posts: state.counts.1,
+            stream_cycles: state.counts.2,
+        })
+    }
+
+    /// Results of one chunk: at most half the accumulators, and enough chunks that passes and posts overlap.
+    fn chunk_limit(&self, stage: &Stage, state: &StageState, areas: usize) -> Result<usize> {
+        let window: usize = stage.window.iter().product();
+        let depth = self.arch.acc_depth as usize;
+        let all = depth / areas / window;
+        if all == 0 {
+            let what = "accumulators for one pooling window";
+            return Err(CompileErrorKind::DoesNotFit { what, need: areas * window, limit: depth });
+        }
+        let limit = (all / 2).max(1);
+        let in_rows = stage.units.iter().flat_map(|u| &u.passes).any(|p| p.planes_in_rows);
+        let steps = match in_rows {
+            true => 1,
+            false => state.layouts.iter().map(|l| self.arch.steps(l.planes)).max().unwrap_or(1) as usize,
+        };
+        let shift = self.arch.rows as usize * self.arch.groups as usize + self.arch.groups as usize;
+        let least = match state.passes.len() {
+            1 => 64,
+            _ => shift.div_ceil(steps).max(64),
+        };
+        let results: usize = stage.grid.iter().product();
+        let wanted = (results * stage.units.len()).div_ceil(4);
+        Ok(limit.min(wanted.max(least.div_ceil(window))))
+    }
+
+    /// One chunk of one unit: its passes and its posts. `first_pass`: passes of the units before.
+    fn item(&mut self, item: Item, state: &mut StageState, u: usize, first_pass: usize) -> Result<()> {
+        let unit = item.unit;
+        let accs = unit.areas * item.accs();
+        let item = Item { acc: self.acc.0.take(accs), ..item };
+        let area = Region::span(item.acc, item.acc + accs);
+        let mut last = None;
+        for (p, pass) in unit.passes.iter().enumerate() {
+            last = Some(self.pass(&item, state, pass, first_pass + p)?);
+        }
+        let param = self.load_params(state, item.stage, u)?;
+        self.load_table(state, unit, u)?;
+        for target in state.targets.clone() {
+            let node = self.post(&item, state, param, target)?;
+            last.into_iter().for_each(|l| self.schedule.depend(node, l));
+            self.acc.1.read(area, node, Queue::Post);
+            self.acc_port.read(Region::span(0, 1), node, Queue::Post);
+            let words = self.param_words(unit);
+            self.params.1.read(Region::span(param, param + words), node, Queue::Post);
+            if unit.mode.table.is_some() {
+                self.table.read(Region::span(0, 1), node, Queue::Post);
+            }
+        }
+        Ok(())
+    }
+}
