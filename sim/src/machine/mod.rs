@@ -1,7 +1,247 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! The machine model: executes a program on modelled buffers and counts cycles as the RTL does.
+//!
+//! One cycle after another, register by register where time depends on it; data move all at once when a unit accepts an
+//! instruction. Exact for memories that do not stall ([`crate::image::MemoryTiming::stall`] = 0 is assumed).
 
+mod axi;
 pub mod buffers;
 pub mod compute;
+pub mod front;
+pub mod load;
 pub mod post;
 pub mod unit;
+
+use crate::image::{Counters, Image, RunOptions, RunResult};
+use buffers::Buffers;
+use compute::{compute_units, PassUnit, WgtUnit};
+use front::{Dispatcher, Queues, Stop};
+use hdl_gen::isa::{ErrorCode, Queue};
+use hdl_gen::Arch;
+use load::LoadUnit;
+use post::PostUnit;
+use unit::{Command, Unit};
+
+/// Cycles without progress, beyond four times the memory's latency, after which a run without watchdog is given up with
+/// [`ErrorCode::Watchdog`]: the hardware would wait for ever.
+const GIVE_UP_CYCLES: u64 = 1_000_000;
+
+/// A modelled accelerator. Runs follow one another on the same buffers.
+#[derive(Clone, Debug)]
+pub struct Machine {
+    arch: Arch,
+    /// Contents of the on-chip memories.
+    pub buffers: Buffers,
+}
+
+impl Machine {
+    /// A machine with empty buffers.
+    pub fn new(arch: &Arch) -> Self {
+        Machine { arch: arch.clone(), buffers: Buffers::new(arch) }
+    }
+
+    /// Runs a program from start to `end` or error.
+    pub fn run(&mut self, image: &mut Image, options: &RunOptions) -> RunResult {
+        let mut run = Run::new(&self.arch, options);
+        while run.result.is_none() {
+            run.cycle(&self.arch, &mut self.buffers, image);
+        }
+        run.result.expect("the loop ends with it")
+    }
+}
+
+/// State of the accelerator in one run.
+struct Run {
+    now: u64,
+    watchdog: u64,
+    give_up: u64,
+    dispatcher: Dispatcher,
+    queues: Queues,
+    load: LoadUnit,
+    wgt: WgtUnit,
+    pass: PassUnit,
+    post: PostUnit,
+    /// Something moved in the cycle before.
+    progress: bool,
+    /// Cycles without progress.
+    idle: u64,
+    counters: Counters,
+    marks: Vec<(u16, u64)>,
+    result: Option<RunResult>,
+}
+
+impl Run {
+    fn new(arch: &Arch, options: &RunOptions) -> Self {
+        let (wgt, pass) = compute_units(arch);
+        Run {
+            now: 0,
+            watchdog: options.watchdog_cycles as u64,
+            give_up: GIVE_UP_CYCLES + 4 * options.timing.latency_cycles as u64,
+            dispatcher: Dispatcher::new(arch, options),
+            queues: Queues::new(arch),
+            load: LoadUnit::new(arch, options),
+            wgt,
+            pass,
+            post: PostUnit::new(arch, options),
+            progress: true,
+            idle: 0,
+            counters: Counters::default(),
+            marks: vec![],
+            result: None,
+        }
+    }
+
+    /// One clock cycle, or a stretch of cycles in which nothing happens.
+    fn cycle(&mut self, arch: &Arch, buffers: &mut Buffers, image: &mut Image) {
+        let offered = Queue::ALL.map(|q| self.queues.offered(q));
+        let accepted: [Option<Command>; 4] =
+            std::array::from_fn(|q| offered[q].filter(|c| self.ready(Queue::ALL[q], c)));
+        if accepted.iter().all(Option::is_none) && self.skip(&offered) {
+            return;
+        }
+        let bank_ready = !self.post.writes_bank();
+        let feeds = self.feeds(bank_ready);
+        self.count(1, &offered, feeds);
+        self.marks.extend(self.post.mark().map(|id| (id, self.now)));
+        let pc = self.dispatcher.pc();
+        let stop = self.dispatcher.stop();
+        let quiet = self.is_quiet();
+        let bus_error = self.load.error().map(|pc| (ErrorCode::BusRead, pc)).or(self.post.error());
+
+        self.execute(&accepted, buffers, image);
+        let signals = [
+            self.load.tick(accepted[0], bank_ready),
+            self.wgt.tick(accepted[1]),
+            self.pass.tick(accepted[2]),
+            self.post.tick(accepted[3]),
+        ];
+        let mut pushed = None;
+        let left = self.dispatcher.tick(arch, &image.program, |queue, command| {
+            pushed = self.queues.has_room(queue).then_some((queue, command));
+            pushed.is_some()
+        });
+        let overflow = self.queues.tick(pushed, accepted.map(|a| a.is_some()), signals);
+
+        let bitten = self.bitten();
+        let error = match stop {
+            _ if bus_error.is_some() => bus_error,
+            Some(Stop::BusError) => Some((ErrorCode::BusRead, pc)),
+            _ if overflow => Some((ErrorCode::TokenOverflow, pc)),
+            Some(Stop::Failed(code)) if quiet => Some((code, pc)),
+            _ if bitten => Some((ErrorCode::Watchdog, pc)),
+            _ => None,
+        };
+        if error.is_some() || (stop == Some(Stop::End) && quiet) {
+            self.finish(error);
+        }
+        self.idle = if self.progress { 0 } else { self.idle + 1 };
+        let taken = accepted.iter().any(Option::is_some);
+        self.progress = left || taken || signals != [0; 4] || feeds != [false; 4];
+        self.now += 1;
+    }
+
+    fn ready(&self, queue: Queue, command: &Command) -> bool {
+        match queue {
+            Queue::Load => self.load.ready(),
+            Queue::Wgt => self.wgt.ready(command.instr),
+            Queue::Pass => self.pass.ready(command.instr),
+            Queue::Post => self.post.ready(command.instr),
+        }
+    }
+
+    fn feeds(&self, bank_ready: bool) -> [bool; 4] {
+        [self.load.feeds(bank_ready), self.wgt.feeds(), self.pass.feeds(), self.post.feeds()]
+    }
+
+    fn execute(&mut self, accepted: &[Option<Command>; 4], buffers: &mut Buffers, image: &mut Image) {
+        if let Some(command) = accepted[0] {
+            self.load.execute(command.instr, buffers, &image.regions);
+        }
+        let units: [&mut dyn Unit; 3] = [&mut self.wgt, &mut self.pass, &mut self.post];
+        for (unit, command) in units.into_iter().zip(&accepted[1..]) {
+            if let Some(command) = command {
+                unit.execute(*command, buffers, &mut image.regions);
+            }
+        }
+    }
+
+    /// Every queue is empty, every unit idle, nothing outstanding on the fetch port.
+    fn is_quiet(&self) -> bool {
+        let units = [self.load.busy(), self.wgt.busy(), self.pass.busy(), self.post.busy()];
+        self.queues.are_empty() && units == [false; 4] && self.dispatcher.axi_idle()
+    }
+
+    /// Adds `cycles` cycles like the present one to the counters.
+    fn count(&mut self, cycles: u32, offered: &[Option<Command>; 4], feeds: [bool; 4]) {
+        let pass = Queue::Pass;
+        let waits_token = self.queues.head(pass).is_some() && offered[pass.index()].is_none();
+        let waits_wgt = offered[pass.index()].is_some_and(|c| self.pass.waits_for_weights(c.instr));
+        let c = &mut self.counters;
+        for (counter, counts) in [
+            (&mut c.load_busy, self.load.busy()),
+            (&mut c.wgt_busy, feeds[1]),
+            (&mut c.pass_busy, feeds[2]),
+            (&mut c.post_busy, feeds[3]),
+            (&mut c.pass_wait_token, waits_token),
+            (&mut c.pass_wait_wgt, waits_wgt),
+        ] {
+            *counter += cycles * counts as u32;
+        }
+    }
+
+    /// The watchdog's error is due in this cycle.
+    fn bitten(&self) -> bool {
+        let limit = if self.watchdog == 0 { self.give_up } else { self.watchdog };
+        !self.progress && self.idle >= limit
+    }
+
+    fn finish(&mut self, error: Option<(ErrorCode, u32)>) {
+        self.result = Some(RunResult {
+            cycles: self.now + 1,
+            error,
+            marks: std::mem::take(&mut self.marks),
+            counters: self.counters,
+        });
+    }
+
+    /// Jumps over cycles in which nothing changes but time and counters; `false`: there are none.
+    fn skip(&mut self, offered: &[Option<Command>; 4]) -> bool {
+        let still = self.queues.are_still() && self.dispatcher.stop().is_none_or(|_| !self.is_quiet());
+        if !still {
+            return false;
+        }
+        let limit = if self.watchdog == 0 { self.give_up } else { self.watchdog };
+        let feeds = self.feeds(true);
+        let moving = feeds != [false; 4];
+        // The cycle in which the watchdog bites, and the first one without progress, are stepped.
+        let patience = match (moving, self.progress) {
+            (true, true) => u64::MAX,
+            (false, false) => limit.saturating_sub(self.idle),
+            _ => 0,
+        };
+        let cycles = [
+            patience,
+            self.dispatcher.quiet_cycles(|q| self.queues.has_room(q)),
+            self.load.quiet_cycles(),
+            self.wgt.quiet_cycles(),
+            self.pass.quiet_cycles(),
+            self.post.quiet_cycles(),
+            u32::MAX as u64,
+        ]
+        .into_iter()
+        .min()
+        .expect("not empty");
+        if cycles == 0 {
+            return false;
+        }
+        self.count(cycles as u32, offered, feeds);
+        self.dispatcher.skip(cycles);
+        self.load.skip(cycles);
+        self.wgt.skip(cycles);
+        self.pass.skip(cycles);
+        self.post.skip(cycles);
+        self.idle += if moving { 0 } else { cycles };
+        self.now += cycles;
+        true
+    }
+}

@@ -11,6 +11,7 @@ mod task;
 
 use brickwork_sim::cosim::{BuildOptions, Cosim, CosimError};
 use brickwork_sim::image::{Image, MemoryTiming, RunOptions, RunResult};
+use brickwork_sim::machine::Machine;
 use hdl_gen::{Arch, Config};
 use task::{listing, shrink, Case};
 
@@ -154,6 +155,55 @@ fn illegal_programs_are_refused() {
             assert_eq!(memory_difference(&expected, &got), None, "seed {seed} after {kind:?}");
         }
     }
+}
+
+/// The machine model gives the RTL's results, marks, counters and cycles where the memory does not stall.
+#[test]
+fn the_machine_model_agrees_to_the_cycle() {
+    let arch = tiny();
+    let mut sim = build(&arch);
+    for seed in seeds(3, 30) {
+        let case = generate::case(&arch, seed, 10);
+        must_hold(&arch, &case, |case| {
+            let options =
+                RunOptions { timing: timing(case.seed, 0), watchdog_cycles: 20_000, ..RunOptions::default() };
+            model_difference(&arch, &mut sim, &case.image(&arch), &options)
+        });
+    }
+}
+
+/// The model stops where the RTL stops: same code, same instruction, same cycle.
+#[test]
+fn the_machine_model_refuses_illegal_programs_alike() {
+    let arch = tiny();
+    let mut sim = build(&arch);
+    for seed in seeds(4, 12) {
+        let case = generate::case(&arch, seed, 3);
+        for kind in illegal::Kind::ALL {
+            let Some(mut bad) = illegal::spoil(kind, &arch, &case, seed) else { continue };
+            bad.options.timing.stall = 0;
+            let (_, result) = rtl(&mut sim, &bad.image, &bad.options)
+                .unwrap_or_else(|e| panic!("seed {seed} {kind:?}: {e}"));
+            let model = Machine::new(&arch).run(&mut bad.image.clone(), &bad.options);
+            assert_eq!(model, result, "seed {seed} {kind:?}\n{}", listing(&bad.image));
+        }
+    }
+}
+
+fn model_difference(arch: &Arch, sim: &mut Cosim, image: &Image, options: &RunOptions) -> Option<String> {
+    let (memory, result) = match rtl(sim, image, options) {
+        Ok(pair) => pair,
+        Err(e) => return Some(e.to_string()),
+    };
+    let mut modelled = image.clone();
+    let model = Machine::new(arch).run(&mut modelled, options);
+    if model != result {
+        return Some(format!(
+            "latency {}:\n RTL   {result:?}\n model {model:?}",
+            options.timing.latency_cycles
+        ));
+    }
+    memory_difference(&memory, &modelled).map(|d| format!("the RTL is expected, the model got: {d}"))
 }
 
 /// The generator's promise: programs are made of legal instructions, and every token given is taken.
