@@ -16,7 +16,7 @@ module post_round (
     output wire signed [42:0] floor_o,
     output wire        inc_o
 );
-    localparam [1:0] HALF_UP = 2'd1, HALF_EVEN = 2'd2, TFLITE = 2'd3;
+    localparam [1:0] TFLITE = 2'd3;
 
     // u = p / 2^30, so that bit 0 is the guard bit at shift 0; TFLite has done with everything below bit 31
     wire        tflite = (rounding_i == TFLITE);
@@ -52,16 +52,15 @@ module post_round (
             default: begin lo_q <= {{3{mid_q[43]}}, mid_q[43:3]};  lo_rest_q <= mid_rest_q | (|mid_q[2:0]); end
         endcase
 
+    wire        inc;
+    round_increment u_increment (
+        .rounding(rounding_i), .guard(lo_q[0]), .rest(lo_rest_q), .odd(lo_q[1]), .negative(lo_q[43]), .inc(inc)
+    );
     reg  [42:0] floor_q;
     reg         inc_q;
     always @(posedge clk) begin                     // stage 16
         floor_q <= lo_q[43:1];
-        case (rounding_i)
-            HALF_UP:   inc_q <= lo_q[0];
-            HALF_EVEN: inc_q <= lo_q[0] & (lo_rest_q | lo_q[1]);
-            TFLITE:    inc_q <= lo_q[0] & (lo_rest_q | ~lo_q[43]);
-            default:   inc_q <= 1'b0;
-        endcase
+        inc_q   <= inc;
     end
     assign floor_o = floor_q;
     assign inc_o   = inc_q;

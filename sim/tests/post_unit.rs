@@ -131,11 +131,9 @@ fn compare(case: &Case, expected: &Outcome, measured: &Outcome, place: &str) {
             window(measured)
         );
     }
-    let counts = |o: &Outcome, kind: &str| {
-        o.events.iter().filter(|e| e.starts_with(kind)).map(|e| e.rsplit(' ').next().map(String::from)).count()
-    };
-    for kind in ["s", "m", "b", "f"] {
-        assert_eq!(counts(expected, kind), counts(measured, kind), "events `{kind}`\n{place}");
+    let count = |o: &Outcome, kind: &str| o.events.iter().filter(|e| e.starts_with(kind)).count();
+    for kind in ["s", "m", "b", "f", "e"] {
+        assert_eq!(count(expected, kind), count(measured, kind), "events `{kind}`\n{place}");
     }
     let difference = expected.contents.iter().find(|(at, v)| measured.contents.get(*at) != Some(v));
     let surplus = measured.contents.iter().find(|(at, v)| expected.contents.get(*at) != Some(v));

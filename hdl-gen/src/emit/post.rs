@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Post-processing and the store engine.
 
+use super::array::leaf_file;
 use super::{fixed, render, EmitError, RtlFile};
 use crate::arch::Arch;
 use crate::isa::{ErrorCode, Op};
+use crate::leaf::RoundIncrement;
 use serde::Serialize;
 
 /// Stages and sizes of the post unit that its Verilog and the machine model share.
@@ -95,10 +97,16 @@ macro_rules! template {
     };
 }
 
+const ROUND_INCREMENT_HEADER: &str =
+    "round_increment : whether a floor must be incremented, in each rounding mode\n  \
+    0 floor, 1 half up, 2 half even, 3 half away from zero (TFLite's second rounding)\n\
+    Latency  combinational\nMaps to  1 LUT6";
+
 /// The files of the post unit, leaves first, `post_unit.v` last.
 pub fn files(arch: &Arch) -> Result<Vec<RtlFile>, EmitError> {
     let x = PostVars::new(arch);
     Ok(vec![
+        leaf_file(arch, "round_increment", ROUND_INCREMENT_HEADER, RoundIncrement::default())?,
         fixed(arch, "post_mul.v", template!("post_mul.v")),
         fixed(arch, "post_round.v", template!("post_round.v")),
         fixed(arch, "post_param_ram.v", template!("post_param_ram.v")),

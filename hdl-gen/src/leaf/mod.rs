@@ -8,6 +8,8 @@
 pub mod brick;
 pub mod emit;
 pub mod lane_count;
+pub mod requant;
 
 pub use brick::BitBrick;
 pub use lane_count::LaneCount;
+pub use requant::RoundIncrement;
