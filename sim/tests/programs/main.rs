@@ -160,7 +160,7 @@ fn illegal_programs_are_refused() {
 /// The machine model gives the RTL's results, marks, counters and cycles where the memory does not stall.
 #[test]
 fn the_machine_model_agrees_to_the_cycle() {
-    let arch = tiny();
+    let arch = arch();
     let mut sim = build(&arch);
     for seed in seeds(3, 30) {
         let case = generate::case(&arch, seed, 10);
@@ -175,7 +175,7 @@ fn the_machine_model_agrees_to_the_cycle() {
 /// The model stops where the RTL stops: same code, same instruction, same cycle.
 #[test]
 fn the_machine_model_refuses_illegal_programs_alike() {
-    let arch = tiny();
+    let arch = arch();
     let mut sim = build(&arch);
     for seed in seeds(4, 12) {
         let case = generate::case(&arch, seed, 3);
