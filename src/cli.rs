@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! The command line.
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
 /// Generator, compiler and co-simulation of a multi-bit-width systolic accelerator for quantized neural networks.
@@ -18,6 +18,14 @@ pub struct Cli {
 pub enum Command {
     /// Write the accelerator of a configuration: Verilog, file list and config.json
     Gen(Gen),
+    /// Compile a network to a program file and report its layers and cycles
+    Compile(Compile),
+    /// Run a network or a program on inputs
+    Run(Run),
+    /// Run a network on inputs and compare every value; exit status 1 if any differs
+    Verify(Verify),
+    /// Print the instructions of a program file
+    Disasm(Disasm),
     /// Print the JSON schema of configuration files, for editors
     Schema,
     /// Print the instruction set, the registers and the error codes
@@ -35,6 +43,117 @@ pub struct Gen {
     /// Print the content of config.json instead of the summary
     #[arg(long)]
     pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Compile {
+    /// Network (.onnx)
+    #[arg(value_name = "MODEL")]
+    pub model: PathBuf,
+    /// Configuration file
+    #[arg(long, value_name = "CONFIG.toml")]
+    pub config: PathBuf,
+    /// Program file to write [default: build/<name of the configuration>/<name of the model>.bwp]
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Also store the tensors between the layers, for comparison
+    #[arg(long)]
+    pub all_tensors: bool,
+    /// Print the report as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Run {
+    /// Network (.onnx) or program (.bwp)
+    #[arg(value_name = "MODEL|PROGRAM")]
+    pub model: PathBuf,
+    /// Inputs: a .npy file, or a .npz file with the array `input` or the model's own names; the batch is the first axis
+    #[arg(long, value_name = "X.npz")]
+    pub input: PathBuf,
+    /// Results: a .npz file with the model's output names, or a .npy file
+    #[arg(long, value_name = "Y.npz")]
+    pub output: Option<PathBuf>,
+    #[command(flatten)]
+    pub common: Common,
+}
+
+#[derive(Debug, Args)]
+pub struct Verify {
+    /// Network (.onnx)
+    #[arg(value_name = "MODEL")]
+    pub model: PathBuf,
+    /// Arrays `input` and `expected`, or the model's own names; the batch is the first axis
+    #[arg(long, value_name = "X.npz")]
+    pub inputs: PathBuf,
+    /// Expected results, where they are not in the file of the inputs
+    #[arg(long, value_name = "Y.npz")]
+    pub expect: Option<PathBuf>,
+    #[command(flatten)]
+    pub common: Common,
+}
+
+/// What `run` and `verify` share.
+#[derive(Debug, Args)]
+pub struct Common {
+    /// Configuration file
+    #[arg(long, value_name = "CONFIG.toml")]
+    pub config: PathBuf,
+    /// What computes: the network's integer model, the machine model, or the generated Verilog under Verilator
+    #[arg(long, value_enum, default_value_t = Backend::Rtl)]
+    pub backend: Backend,
+    /// Take the first N inputs
+    #[arg(long, value_name = "N")]
+    pub batch_limit: Option<usize>,
+    /// Store, and compare or write, the tensors between the layers of every input
+    #[arg(long)]
+    pub all_tensors: bool,
+    /// Record the first input's waveform (rtl only)
+    #[arg(long, value_name = "FILE.fst")]
+    pub trace: Option<PathBuf>,
+    /// Begin the recording at this cycle, or when this layer is finished
+    #[arg(long, value_name = "CYCLE|LAYER", default_value = "0", requires = "trace")]
+    pub trace_from: String,
+    /// Longest recording in cycles
+    #[arg(long, value_name = "N", default_value_t = 100_000, requires = "trace")]
+    pub trace_cycles: u64,
+    /// Cycles from an address to its first data in the memory model
+    #[arg(long, value_name = "CYCLES", default_value_t = 40, value_parser = clap::value_parser!(u32).range(1..))]
+    pub latency: u32,
+    /// Chance of a memory stall per cycle and channel, in 1/256
+    #[arg(long, value_name = "0..255", default_value_t = 0)]
+    pub stall: u8,
+    /// Seed of the stalls
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub seed: u64,
+    /// Print the report as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Backend {
+    Golden,
+    Machine,
+    Rtl,
+}
+
+impl Backend {
+    pub fn name(self) -> &'static str {
+        match self {
+            Backend::Golden => "golden",
+            Backend::Machine => "machine",
+            Backend::Rtl => "rtl",
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub struct Disasm {
+    /// Program file
+    #[arg(value_name = "FILE.bwp")]
+    pub program: PathBuf,
 }
 
 #[derive(Debug, Args)]

@@ -3,6 +3,9 @@
 
 pub mod cli;
 pub mod commands;
+pub mod data;
+pub mod engine;
+pub mod evaluate;
 pub mod failure;
 pub mod generate;
 pub mod isa_doc;

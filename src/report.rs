@@ -26,6 +26,8 @@ pub struct Report {
     pub cycle_mismatches: Option<usize>,
     /// Simulated clock cycles per second.
     pub simulation_hz: Option<f64>,
+    /// What the importer assumed.
+    pub notes: Vec<String>,
     pub layers: Vec<Layer>,
 }
 
@@ -59,7 +61,7 @@ pub struct Layer {
     pub utilization: Option<f64>,
     /// Where the cycles went.
     pub time: Option<LayerTime>,
-    /// Every value of the layer was compared and is equal; `None`: its values do not leave the chip.
+    /// Every value of the layer is equal, in the program that stores all of them; `None`: they were not compared.
     pub exact: Option<bool>,
 }
 
@@ -135,11 +137,14 @@ impl Report {
     /// For the terminal.
     pub fn table(&self) -> String {
         let mut text = String::new();
-        let _ = writeln!(text, "{} on {}, {} model", self.model, self.config, self.backend);
+        let _ = writeln!(text, "{} on {}, backend {}", self.model, self.config, self.backend);
         if !self.layers.is_empty() {
             text.push('\n');
-            text.push_str(&grid(&self.rows()));
+            text.push_str(&layer_table(&self.layers));
             text.push('\n');
+        }
+        for note in &self.notes {
+            let _ = writeln!(text, "note: {note}");
         }
         for m in &self.first_mismatches {
             let _ = writeln!(
@@ -176,28 +181,32 @@ impl Report {
         }
         text
     }
+}
 
-    fn rows(&self) -> Vec<Vec<String>> {
-        let head = [
-            "layer",
-            "op",
-            "shape",
-            "act x wgt",
-            "MACs",
-            "predicted",
-            "measured",
-            "used",
-            "array",
-            "weights",
-            "post",
-            "memory",
-            "control",
-            "exact",
-        ];
-        let mut rows = vec![head.map(String::from).to_vec()];
-        rows.extend(self.layers.iter().map(Layer::row));
-        rows
-    }
+/// The layers, one per line, under their headings.
+pub fn layer_table(layers: &[Layer]) -> String {
+    let head = [
+        "layer",
+        "op",
+        "shape",
+        "act x wgt",
+        "MACs",
+        "predicted",
+        "measured",
+        "used",
+        "array",
+        "weights",
+        "post",
+        "memory",
+        "control",
+        "exact",
+    ];
+    let rows: Vec<_> =
+        std::iter::once(head.map(String::from).to_vec()).chain(layers.iter().map(Layer::row)).collect();
+    let shown = |c: &usize| rows[1..].iter().any(|r| r[*c] != "-");
+    let columns: Vec<usize> = (0..head.len()).filter(shown).collect();
+    let kept = |r: &Vec<String>| columns.iter().map(|&c| r[c].clone()).collect();
+    grid(&rows.iter().map(kept).collect::<Vec<_>>())
 }
 
 impl Layer {

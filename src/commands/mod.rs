@@ -1,9 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! One file per command.
 
+mod compile;
+mod disasm;
 mod gen;
+mod run;
+mod verify;
 
 use crate::cli::{Cli, Command};
+use crate::report::Report;
 use crate::{isa_doc, Failure};
 use hdl_gen::Config;
 use std::io::Write;
@@ -20,10 +25,25 @@ pub enum Outcome {
 pub fn run(cli: &Cli) -> Result<Outcome, Failure> {
     match &cli.command {
         Command::Gen(arguments) => print(&gen::run(arguments)?),
+        Command::Compile(arguments) => print(&compile::run(arguments)?),
+        Command::Run(arguments) => print_result(run::run(arguments)?),
+        Command::Verify(arguments) => print_result(verify::run(arguments)?),
+        Command::Disasm(arguments) => print(&disasm::run(arguments)?),
         Command::Schema => print(&Config::json_schema()),
         Command::Isa(arguments) if arguments.markdown => print(&isa_doc::markdown()),
         Command::Isa(_) => print(&isa_doc::text()),
     }
+}
+
+/// A report as it is printed, and how the command ends.
+fn finished(report: &Report, json: bool) -> (String, Outcome) {
+    let outcome = if report.good() { Outcome::Done } else { Outcome::Differs };
+    (if json { report.json() } else { report.table() }, outcome)
+}
+
+fn print_result((text, outcome): (String, Outcome)) -> Result<Outcome, Failure> {
+    print(&text)?;
+    Ok(outcome)
 }
 
 /// Prints; a reader that closed the pipe early is no error.

@@ -1,0 +1,252 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! `brickwork compile`, `run`, `verify` and `disasm` on a real network: 40 MNIST digits with the reference's logits.
+
+mod common;
+
+use brickwork_compiler::npz::{read_npy, read_npz, write_npz, Array, Data};
+use common::{brickwork, repo, scratch};
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::process::Output;
+
+const MODEL: &str = "models/TFC_1W2A.onnx";
+const VECTORS: &str = "models/TFC_1W2A.vectors.npz";
+const TINY: &str = "configs/tiny.toml";
+
+fn verify(config: &str, inputs: &str, more: &[&str]) -> Output {
+    brickwork(&[&["verify", MODEL, "--config", config, "--inputs", inputs], more].concat())
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn json(output: &Output) -> Value {
+    serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|e| panic!("{e}\n{}\n{}", text(&output.stdout), text(&output.stderr)))
+}
+
+fn path(p: &Path) -> &str {
+    p.to_str().expect("a plain path")
+}
+
+fn vectors() -> Vec<(String, Array)> {
+    read_npz(&repo(VECTORS)).expect("the committed vectors")
+}
+
+fn named<'a>(arrays: &'a [(String, Array)], name: &str) -> &'a Array {
+    &arrays.iter().find(|(n, _)| n == name).unwrap_or_else(|| panic!("no {name}")).1
+}
+
+/// The logits of all digits on one configuration's RTL, layer by layer for the first, and every cycle count.
+fn digits_are_exact(config: &str) {
+    let output = verify(config, VECTORS, &["--backend", "rtl", "--json"]);
+    let report = json(&output);
+    assert_eq!(output.status.code(), Some(0), "{report:#}");
+    assert_eq!(report["equal"], true);
+    assert_eq!(report["inputs"], 40);
+    assert_eq!(report["mismatches"], 0);
+    assert_eq!(report["cycles_predicted"], report["cycles_measured"]);
+    assert_eq!(report["cycle_mismatches"], 0);
+    let layers = report["layers"].as_array().expect("layers");
+    assert!(layers.len() >= 4, "{report:#}");
+    for layer in layers {
+        assert_eq!(layer["cycles_predicted"], layer["cycles_measured"], "{layer:#}");
+        assert!(layer["cycles_measured"].as_u64().is_some_and(|c| c > 0), "{layer:#}");
+        assert_eq!(layer["exact"], true, "{layer:#}");
+    }
+    let macs: u64 = layers.iter().map(|l| l["macs"].as_u64().expect("macs")).sum();
+    assert_eq!(macs, 784 * 64 + 64 * 64 + 64 * 64 + 64 * 10);
+}
+
+#[test]
+fn tiny_gives_the_references_logits() {
+    digits_are_exact(TINY);
+}
+
+#[test]
+fn zynq7020_gives_the_references_logits() {
+    digits_are_exact("configs/zynq7020.toml");
+}
+
+#[test]
+fn bitfusion_gives_the_references_logits() {
+    digits_are_exact("configs/bitfusion.toml");
+}
+
+#[test]
+fn odd_gives_the_references_logits() {
+    digits_are_exact("configs/odd.toml");
+}
+
+#[test]
+fn ecp5_85f_gives_the_references_logits() {
+    digits_are_exact("configs/ecp5_85f.toml");
+}
+
+#[test]
+fn golden_and_machine_backends_agree_with_the_reference() {
+    for backend in ["golden", "machine"] {
+        let output = verify(TINY, VECTORS, &["--backend", backend, "--batch-limit", "5", "--json"]);
+        let report = json(&output);
+        assert_eq!(output.status.code(), Some(0), "{report:#}");
+        assert_eq!((&report["equal"], &report["inputs"]), (&Value::from(true), &Value::from(5)));
+        assert_eq!(report["cycles_measured"], Value::Null);
+    }
+}
+
+#[test]
+fn stalling_memory_changes_cycles_but_no_value() {
+    let more = [
+        "--backend",
+        "rtl",
+        "--batch-limit",
+        "3",
+        "--stall",
+        "100",
+        "--seed",
+        "7",
+        "--latency",
+        "9",
+        "--json",
+    ];
+    let output = verify(TINY, VECTORS, &more);
+    let report = json(&output);
+    assert_eq!(output.status.code(), Some(0), "{report:#}");
+    assert_eq!(report["equal"], true);
+    assert_eq!(report["cycle_mismatches"], Value::Null);
+}
+
+/// Vectors with logit `at` changed by one unit in the last place, in a new file.
+fn falsified(test: &str, at: usize) -> PathBuf {
+    let mut arrays = vectors();
+    let expected = arrays.iter_mut().find(|(n, _)| n == "expected").expect("expected values");
+    let Data::F32(values) = &mut expected.1.data else { panic!("float logits") };
+    values[at] = f32::from_bits(values[at].to_bits() + 1);
+    let file = scratch(test).join("false.npz");
+    write_npz(&file, &arrays).expect("written");
+    file
+}
+
+#[test]
+fn one_wrong_bit_of_one_logit_is_found_and_named() {
+    let file = falsified("network_falsified", 2 * 10 + 3);
+    let output = verify(TINY, path(&file), &["--backend", "golden", "--json"]);
+    assert_eq!(output.status.code(), Some(1));
+    let report = json(&output);
+    assert_eq!((&report["equal"], &report["mismatches"]), (&Value::from(false), &Value::from(1)));
+    let first = &report["first_mismatches"][0];
+    assert_eq!((&first["input"], &first["at"]), (&Value::from(2), &serde_json::json!([3])));
+    let table = verify(TINY, path(&file), &["--backend", "golden"]);
+    assert_eq!(table.status.code(), Some(1));
+    assert!(text(&table.stdout).contains("DIFFERENT: 1 values of 40 inputs"), "{}", text(&table.stdout));
+}
+
+#[test]
+fn run_writes_the_logits() {
+    let dir = scratch("network_run");
+    let expected = vectors();
+    let Data::F32(logits) = &named(&expected, "expected").data else { panic!("float logits") };
+    for (file, more) in [("y.npz", &[][..]), ("y.npy", &[]), ("all.npz", &["--all-tensors"])] {
+        let file = dir.join(file);
+        let arguments = ["run", MODEL, "--config", TINY, "--backend", "machine", "--batch-limit", "2"];
+        let arguments = [&arguments[..], &["--input", VECTORS, "--output", path(&file)], more].concat();
+        let output = brickwork(&arguments);
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+        let arrays = match file.extension().is_some_and(|e| e == "npy") {
+            true => vec![("y".to_string(), read_npy(&file).expect("an array"))],
+            false => read_npz(&file).expect("arrays"),
+        };
+        assert_eq!(arrays[0].1.shape, [2, 10]);
+        assert_eq!(arrays[0].1.data, Data::F32(logits[..20].to_vec()));
+        assert_eq!(arrays.len() > 1, more.len() == 1, "tensors between the layers");
+    }
+}
+
+#[test]
+fn a_program_file_runs_and_disassembles_as_the_network_does() {
+    let dir = scratch("network_program");
+    let (program, codes, results) = (dir.join("tfc.bwp"), dir.join("codes.npz"), dir.join("all.npz"));
+    let compiled = brickwork(&["compile", MODEL, "--config", TINY, "-o", path(&program), "--json"]);
+    assert_eq!(compiled.status.code(), Some(0), "{}", text(&compiled.stderr));
+    let report = json(&compiled);
+    let listing = text(&brickwork(&["disasm", path(&program)]).stdout);
+    assert_eq!(listing.lines().count() as u64, 1 + report["instructions"].as_u64().expect("a number"));
+    assert!(listing.lines().nth(1).is_some_and(|l| l.contains("begin hash=0x")), "{listing}");
+    assert!(listing.lines().last().is_some_and(|l| l.trim_end().ends_with("end")), "{listing}");
+
+    // The network's input codes are among its tensors.
+    let all = ["run", MODEL, "--config", TINY, "--backend", "golden", "--batch-limit", "1", "--all-tensors"];
+    let all = brickwork(&[&all[..], &["--input", VECTORS, "--output", path(&results)]].concat());
+    assert_eq!(all.status.code(), Some(0), "{}", text(&all.stderr));
+    let tensors = read_npz(&results).expect("tensors");
+    let inputs: Vec<_> =
+        tensors.iter().skip(1).take(1).map(|(_, a)| ("input".to_string(), a.clone())).collect();
+    write_npz(&codes, &inputs).expect("written");
+    let arguments =
+        ["run", path(&program), "--config", TINY, "--backend", "rtl", "--input", path(&codes), "--json"];
+    let output = brickwork(&arguments);
+    let ran = json(&output);
+    assert_eq!(output.status.code(), Some(0), "{ran:#}");
+    assert_eq!(ran["cycles_measured"], report["cycles_predicted"]);
+}
+
+#[test]
+fn refusals_name_the_place_and_the_cure() {
+    let dir = scratch("network_refused");
+    let program = dir.join("tfc.bwp");
+    let made = brickwork(&["compile", MODEL, "--config", TINY, "-o", path(&program)]);
+    assert_eq!(made.status.code(), Some(0), "{}", text(&made.stderr));
+    let garbage = dir.join("garbage.onnx");
+    std::fs::write(&garbage, b"\x08\x07not a network").unwrap();
+    let cut = dir.join("cut.bwp");
+    std::fs::write(&cut, &std::fs::read(&program).unwrap()[..200]).unwrap();
+    let other = "configs/odd.toml";
+    let cases: &[(&[&str], &str)] = &[
+        (
+            &["run", path(&program), "--config", other, "--backend", "machine", "--input", VECTORS],
+            "compile it again",
+        ),
+        (
+            &["run", path(&program), "--config", TINY, "--backend", "golden", "--input", VECTORS],
+            "give the model file",
+        ),
+        (&["verify", "no.onnx", "--config", TINY, "--inputs", VECTORS], "no.onnx"),
+        (&["verify", path(&garbage), "--config", TINY, "--inputs", VECTORS], "garbage.onnx"),
+        (&["verify", MODEL, "--config", "no.toml", "--inputs", VECTORS], "cannot read no.toml"),
+        (&["verify", MODEL, "--config", TINY, "--inputs", "no.npz"], "no.npz"),
+        (&["verify", MODEL, "--config", TINY, "--inputs", TINY], "must end in .npy or .npz"),
+        (&["disasm", path(&cut)], "cut.bwp"),
+        (&["disasm", MODEL], "not a usable program file"),
+        (
+            &[
+                "verify",
+                MODEL,
+                "--config",
+                TINY,
+                "--inputs",
+                VECTORS,
+                "--backend",
+                "golden",
+                "--batch-limit",
+                "0",
+            ],
+            "holds no inputs",
+        ),
+    ];
+    for (arguments, needed) in cases {
+        let output = brickwork(arguments);
+        let message = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {message}");
+        assert!(message.contains(needed), "{arguments:?}: {message}");
+    }
+}
+
+#[test]
+fn a_trace_is_written_from_the_chosen_cycle() {
+    let file = scratch("network_trace").join("first.fst");
+    let more = ["--backend", "rtl", "--batch-limit", "1", "--trace", path(&file), "--trace-cycles", "200"];
+    let output = verify(TINY, VECTORS, &more);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert!(std::fs::metadata(&file).is_ok_and(|m| m.len() > 1000));
+}
