@@ -179,7 +179,12 @@ fn vars(arch: &Arch) -> Vars {
 }
 
 /// A rust-hdl leaf as a file.
-pub(super) fn leaf_file<B: Block>(arch: &Arch, name: &str, header: &str, mut block: B) -> Result<RtlFile, EmitError> {
+pub(super) fn leaf_file<B: Block>(
+    arch: &Arch,
+    name: &str,
+    header: &str,
+    mut block: B,
+) -> Result<RtlFile, EmitError> {
     block.connect_all();
     let file = format!("{name}.v");
     let text = leaf::emit::verilog(name, header, &block)
