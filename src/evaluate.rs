@@ -22,17 +22,22 @@ const NAMED: usize = 10;
 
 /// Reads a network. Errors: everything that is wrong with it.
 pub fn load_model(path: &Path) -> Result<Imported, Failure> {
-    import(path).map_err(|errors| all(&errors))
+    let shown = path.display().to_string();
+    import(path).map_err(|errors| {
+        let named = errors.iter().all(|e| e.at == shown);
+        all(&if named { String::new() } else { format!("{shown}: ") }, &errors)
+    })
 }
 
 /// Compiles a network. Errors: every layer that cannot be done.
 pub fn compile_model(model: &Imported, arch: &Arch, all_tensors: bool) -> Result<Program, Failure> {
     let options = Options { all_tensors, ..Options::default() };
-    compile(&model.graph, arch, &options).map_err(|errors| all(&errors))
+    compile(&model.graph, arch, &options).map_err(|errors| all("", &errors))
 }
 
-fn all<E: std::fmt::Display>(errors: &[E]) -> Failure {
-    let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
+/// All errors, one per line, each after `place`.
+fn all<E: std::fmt::Display>(place: &str, errors: &[E]) -> Failure {
+    let lines: Vec<String> = errors.iter().map(|e| format!("{place}{e}")).collect();
     Failure::Other(lines.join("\nerror: "))
 }
 
