@@ -28,6 +28,12 @@ const LOAD_CYCLES: u64 = 50;
 const PASS_LATENCY: u64 = 40;
 const POST_CYCLES: u64 = 30;
 
+/// Chunks that a stage is cut into if they do not become too small: the next stage can begin when the first ones are done,
+/// and waits for little behind the last one.
+const CHUNKS: usize = 4;
+/// Accumulators of a chunk below which the fixed costs of passes and posts weigh more than that.
+const LEAST_ACCUMULATORS: usize = 32;
+
 /// Makes the program.
 pub fn emit(graph: &Graph, arch: &Arch, plan: Plan) -> std::result::Result<Program, CompileError> {
     let mut e = Emitter::new(graph, arch, &plan);
@@ -227,13 +233,15 @@ impl<'a> Emitter<'a> {
             true => 1,
             false => state.layouts.iter().map(|l| self.arch.steps(l.planes)).max().unwrap_or(1) as usize,
         };
-        let shift = self.arch.rows as usize * self.arch.groups as usize + self.arch.groups as usize;
+        // a pass should last longer than shifting the weights of the next one
+        let shift = (self.arch.rows * self.arch.groups + self.arch.groups) as usize;
         let least = match state.passes.len() {
-            1 => 64,
-            _ => shift.div_ceil(steps).max(64),
+            1 => LEAST_ACCUMULATORS,
+            _ => shift.div_ceil(steps).max(LEAST_ACCUMULATORS),
         };
-        let results: usize = stage.grid.iter().product();
-        let wanted = (results * stage.units.len()).div_ceil(4);
+        // of a band likewise: its rows are loaded while the chunks of the band before free their places
+        let results = self.plan.bands[state.index].rows.min(stage.grid[0]) * stage.grid[1];
+        let wanted = results.div_ceil(CHUNKS);
         Ok(limit.min(wanted.max(least.div_ceil(window))))
     }
 
