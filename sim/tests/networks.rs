@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! Random networks from end to end: golden model against the generated Verilog.
+//! Random networks from end to end: golden model against machine model and generated Verilog, values and cycles.
 //!
 //! `BRICKWORK_CASES` sets the number of cases of each test, `BRICKWORK_SEED` the first seed. A failing case is repeated
 //! with halved sizes and the smallest failing one reported.
@@ -13,6 +13,7 @@ use brickwork_compiler::lower::{compile, CompileErrorKind, Options};
 use brickwork_compiler::program::{Program, TensorInfo};
 use brickwork_sim::cosim::{BuildOptions, Cosim};
 use brickwork_sim::image::{Image, MemoryTiming, RunOptions, RunResult};
+use brickwork_sim::machine::Machine;
 use hdl_gen::{Arch, Config};
 use random_graphs::{random_case, Kind};
 
@@ -175,19 +176,86 @@ fn strip(mut graph: Graph) -> Graph {
     graph
 }
 
-/// On the RTL, without and with memory stalls.
+/// On the machine model. Its buffers start as another program leaves them.
+fn on_machine(name: &str, kinds: &[Kind], size: usize, cases: u64) {
+    let arch = arch(name);
+    let mut machine = Machine::new(&arch);
+    many(&arch, kinds, size, cases, |case| {
+        let mut image = case.image()?;
+        let options = RunOptions { watchdog_cycles: 100_000, ..RunOptions::default() };
+        let result = machine.run(&mut image, &options);
+        case.check(&image, &result)
+    });
+}
+
+/// On the RTL: results, and without memory stalls the cycles and counters of the machine model.
 fn on_rtl(name: &str, size: usize, cases: u64) {
     let arch = arch(name);
     let mut cosim = Cosim::build(&arch, &BuildOptions::default()).expect("the simulation builds");
+    let mut machine = Machine::new(&arch);
     let mut n = 0;
     many(&arch, &Kind::ALL, size, cases, |case| {
         n += 1;
         let stall = if n % 4 == 0 { 100 } else { 0 };
-        let timing = MemoryTiming { stall, seed: n, ..MemoryTiming::default() };
+        let latency_cycles = [40, 1, 13, 200][n as usize / 4 % 4];
+        let timing = MemoryTiming { stall, seed: n, latency_cycles };
         let mut image = case.image()?;
+        let start = image.clone();
         let result = cosim.run(&mut image, &timing).map_err(|e| e.to_string())?;
-        case.check(&image, &result)
+        case.check(&image, &result)?;
+        if stall != 0 {
+            return Ok(());
+        }
+        let mut modelled = start;
+        let options = RunOptions { timing, ..RunOptions::default() };
+        let model = machine.run(&mut modelled, &options);
+        if model != result {
+            return Err(format!("the machine model says\n{model:?}\nthe RTL\n{result:?}"));
+        }
+        match modelled == image {
+            true => Ok(()),
+            false => Err("machine model and RTL leave different memories".into()),
+        }
     });
+}
+
+const WINDOWS: [Kind; 3] = [Kind::Conv, Kind::RawConv, Kind::Pool];
+const MIXED: [Kind; 7] =
+    [Kind::Chain, Kind::GlobalSum, Kind::Add, Kind::Concat, Kind::Copy, Kind::Dense, Kind::Reshape];
+
+#[test]
+fn random_windows_on_the_tiny_machine() {
+    on_machine("tiny", &WINDOWS, 14, 200);
+}
+
+#[test]
+fn random_windows_on_the_odd_machine() {
+    on_machine("odd", &WINDOWS, 16, 100);
+}
+
+#[test]
+fn random_windows_on_the_two_bit_machine() {
+    on_machine("bitfusion", &WINDOWS, 16, 60);
+}
+
+#[test]
+fn random_graphs_on_the_tiny_machine() {
+    on_machine("tiny", &MIXED, 12, 210);
+}
+
+#[test]
+fn random_graphs_on_the_zynq7020_machine() {
+    on_machine("zynq7020", &MIXED, 20, 70);
+}
+
+#[test]
+fn random_graphs_on_the_two_bit_machine() {
+    on_machine("bitfusion", &MIXED, 12, 70);
+}
+
+#[test]
+fn random_graphs_on_a_machine_with_cramped_buffers() {
+    on_machine("cramped", &Kind::ALL, 12, 200);
 }
 
 #[test]
@@ -205,7 +273,9 @@ fn random_networks_on_odd_rtl() {
     on_rtl("odd", 10, 60);
 }
 
+/// Builds for many minutes: `cargo test -- --ignored`.
 #[test]
+#[ignore = "builds for many minutes"]
 fn random_networks_on_two_bit_bricks_rtl() {
     on_rtl("bitfusion", 10, 60);
 }
