@@ -143,8 +143,7 @@ static std::vector<uint8_t> column_bits(Weights& w, int r, int g) {
     return bits;
 }
 static Weights next_weights, live_weights;
-static int shift_at = -1;      // next word of the shift, -1: none
-static long shift_from = 0;    // not before this cycle
+static std::map<long, std::pair<int, std::vector<uint8_t>>> shift_words; // cycle -> (row, bits)
 static long shadow_ready = 0;  // first cycle in which a token may swap
 
 static void plan_weights(long from) {
@@ -154,20 +153,21 @@ static void plan_weights(long from) {
     next_weights.w.resize(GROUPS * next_weights.channels() * ROWS * LANES);
     int kind = rnd(6);
     for (int& v : next_weights.w) v = draw(1 << next_weights.q, next_weights.is_signed, kind);
-    shift_at = 0;
-    shift_from = from;
+    for (int i = 0; i < ROWS * GROUPS; i++) {
+        int r = i / GROUPS, g = GROUPS - 1 - i % GROUPS;
+        shift_words[from + i] = {r, column_bits(next_weights, r, g)};
+    }
     // Row r needs its weights r cycles after the token; the last row is the last to get them.
     shadow_ready = from + ROWS * GROUPS - (ROWS - 1);
 }
 
 static void drive_shift() {
-    top->shift_en_i = 0;
-    if (shift_at < 0 || now < shift_from) return;
-    int r = shift_at / GROUPS, g = GROUPS - 1 - shift_at % GROUPS;
-    top->shift_en_i = 1u << r;
-    std::vector<uint8_t> bits = column_bits(next_weights, r, g);
+    auto word = shift_words.find(now);
+    top->shift_en_i = word == shift_words.end() ? 0 : 1u << word->second.first;
+    if (word == shift_words.end()) return;
+    const std::vector<uint8_t>& bits = word->second.second;
     for (size_t i = 0; i < bits.size(); i++) put(top->shift_data_i, (int)i, 1, bits[i]);
-    if (++shift_at == ROWS * GROUPS) shift_at = -1;
+    shift_words.erase(word);
 }
 
 static void drive_rows() {
