@@ -124,7 +124,8 @@ fn check(name: &str, arch: &Arch, text: Text, pixels: u32) {
     let bench = concat!(env!("CARGO_MANIFEST_DIR"), "/../testbenches/array/array_bench.cpp");
     let cflags = format!("-O1 {}", defines.join(" "));
     // -fno-const-bit-op-tree: that optimizer of Verilator 5.006 gives wrong results.
-    let mut args = vec!["--cc", "--exe", "--build", "-Wall", "-fno-const-bit-op-tree", "--top-module", "array_core"];
+    let mut args =
+        vec!["--cc", "--exe", "--build", "-Wall", "-fno-const-bit-op-tree", "--top-module", "array_core"];
     if text == Text::Deployed {
         args.push("-UVERILATOR");
     }

@@ -40,10 +40,7 @@ fn equal(test: &str, text: &str, gate: &str, spec: &str) -> bool {
          hierarchy -top miter; opt; sat -prove trigger 0 miter; echo done"
     );
     let said = run(&dir, "yosys", &["-p", &script]);
-    assert!(
-        said.contains("SUCCESS!") != said.contains("FAIL!"),
-        "yosys neither proved nor refuted:\n{said}"
-    );
+    assert!(said.contains("SUCCESS!") != said.contains("FAIL!"), "yosys neither proved nor refuted:\n{said}");
     said.contains("SUCCESS!")
 }
 
