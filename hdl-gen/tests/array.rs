@@ -58,7 +58,7 @@ fn two_blocks_as_deployed() {
     check("two_blocks", &arch(TINY, change), Text::Deployed, 4_000);
 }
 
-/// Blocks of unequal size: 10 + 11 + 11 rows of 13.09 lanes on average do not exist, 32 lanes in 4 + 3 + 4 rows do.
+/// 11 rows of 32 lanes: blocks of 3, 4 and 4 rows.
 #[test]
 fn three_uneven_blocks() {
     let change = |c: &mut Config| (c.array.rows, c.array.lanes) = (11, 32);

@@ -3,9 +3,10 @@
 
 mod support;
 
-use hdl_gen::emit::array::{bit_brick_text, lane_count_text};
+use hdl_gen::emit::array;
+use hdl_gen::{Arch, Config};
 use std::fs;
-use support::{run, scratch};
+use support::{run, scratch, write_files};
 
 const LANE_SPEC: &str = "
 module lane_gate (input [17:0] act, input [17:0] wgt, output [4:0] n);
@@ -31,6 +32,19 @@ module brick_spec (input [1:0] x, input x_signed, input [1:0] w, input w_signed,
 endmodule
 ";
 
+fn arch() -> Arch {
+    let text = include_str!("../../configs/tiny.toml");
+    Arch::new(&Config::from_toml(text, "tiny.toml").expect("a configuration of ours"))
+}
+
+fn lane_count() -> String {
+    array::lane_count(&arch()).expect("the leaf is printed").text
+}
+
+fn bit_brick() -> String {
+    array::bit_brick(&arch()).expect("the leaf is printed").text
+}
+
 /// Whether SAT proves `gate` equal to `spec` in `text`.
 fn equal(test: &str, text: &str, gate: &str, spec: &str) -> bool {
     let dir = scratch(test);
@@ -46,20 +60,20 @@ fn equal(test: &str, text: &str, gate: &str, spec: &str) -> bool {
 
 #[test]
 fn lane_count_is_a_population_count() {
-    let leaf = lane_count_text().unwrap();
+    let leaf = lane_count();
     assert!(equal("leaf_lane", &format!("{leaf}{LANE_SPEC}"), "lane_gate", "lane_spec"));
 }
 
 #[test]
 fn bit_brick_is_a_product() {
-    let leaf = bit_brick_text().unwrap();
+    let leaf = bit_brick();
     assert!(equal("leaf_brick", &format!("{leaf}{BRICK_SPEC}"), "brick_gate", "brick_spec"));
 }
 
 /// The proof can fail: a brick whose second bit lost a term is found out.
 #[test]
 fn a_damaged_brick_is_refuted() {
-    let leaf = bit_brick_text().unwrap();
+    let leaf = bit_brick();
     let damaged = leaf.replacen("p1 = m1 ^ m2", "p1 = m1 | m2", 1);
     assert_ne!(leaf, damaged, "the text to damage is there");
     assert!(!equal("leaf_damaged", &format!("{damaged}{BRICK_SPEC}"), "brick_gate", "brick_spec"));
@@ -95,7 +109,7 @@ int main() {
 #[test]
 fn lane_count_counts_every_pattern_under_verilator() {
     let dir = scratch("leaf_verilator");
-    fs::write(dir.join("lane_count.v"), lane_count_text().unwrap()).unwrap();
+    write_files(&dir, vec![array::lane_count(&arch()).expect("the leaf is printed")]);
     fs::write(dir.join("bench.cpp"), LEAF_BENCH).unwrap();
     let args = "--cc --exe --build -Wall -fno-const-bit-op-tree -Mdir obj -o bench lane_count.v bench.cpp";
     run(&dir, "verilator", &args.split(' ').collect::<Vec<_>>());
