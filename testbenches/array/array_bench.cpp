@@ -147,6 +147,7 @@ static std::map<long, std::pair<int, std::vector<uint8_t>>> shift_words; // cycl
 static long shadow_ready = 0;  // first cycle in which a token may swap
 
 static void plan_weights(long from) {
+    if (!shift_words.empty() && from <= shift_words.rbegin()->first) from = shift_words.rbegin()->first + 1;
     next_weights.q = rnd(4);
     if (BRICK == 2 && next_weights.q == 0) next_weights.q = 1;
     next_weights.is_signed = rnd(2);

@@ -39,6 +39,8 @@ pub struct ColumnVars {
     stages: Vec<Stage>,
     /// The sum of all bricks, `psum_w` bits.
     count: String,
+    /// Bits that are 0 because the block has few lanes.
+    unused: Vec<String>,
 }
 
 /// A number in a tree: an identifier and its range.
@@ -118,30 +120,34 @@ pub fn one_bit(module: &str, lanes: u32, psum_w: u32) -> ColumnVars {
         let rest = depth(half.len());
         roots.extend(add_levels(half, rest, &format!("{kind}_b"), &mut stages[1]));
     }
-    let count = join(&roots[0], &roots[1], lanes, psum_w, &mut stages[1]);
-    ColumnVars { module: module.into(), lanes, psum_w, leaves, stages, count }
+    let (count, unused) = join(&roots[0], &roots[1], lanes, psum_w, &mut stages[1]);
+    ColumnVars { module: module.into(), lanes, psum_w, leaves, stages, count, unused }
 }
 
-/// `ones + 2 * twos`, `psum_w` bits: bit 0 of the ones passes beside the adder.
-fn join(ones: &Num, twos: &Num, lanes: u32, psum_w: u32, stage: &mut Stage) -> String {
+/// `ones + 2 * twos`, `psum_w` bits: bit 0 of the ones passes beside the adder. Also: bits of the operands that are not
+/// used, because the counters have three bits however few the lanes are.
+fn join(ones: &Num, twos: &Num, lanes: u32, psum_w: u32, stage: &mut Stage) -> (String, Vec<String>) {
     let w = width(0, lanes as i64 / 2);
-    let pad = |name: String, from: u32| match w.checked_sub(from) {
-        Some(0) => name,
-        Some(n) => format!("{{{n}'d0, {name}}}"),
-        None => format!("{name}[{}:0]", w - 1),
+    let mut unused = Vec::new();
+    let mut operand = |n: &Num, low: u32| {
+        let have = n.width() - low;
+        if have > w {
+            unused.push(format!("{}[{}:{}]", n.name, n.width() - 1, low + w));
+        }
+        let part = format!("{}[{}:{low}]", n.name, low + have.min(w) - 1);
+        if have < w {
+            format!("{{{}'d0, {part}}}", w - have)
+        } else {
+            part
+        }
     };
-    let top = ones.width() - 1;
-    let lhs = match w.checked_sub(top) {
-        Some(0) => format!("{}[{top}:1]", ones.name),
-        Some(n) => format!("{{{n}'d0, {}[{top}:1]}}", ones.name),
-        None => format!("{}[{w}:1]", ones.name),
-    };
-    let rhs = pad(twos.name.clone(), twos.width());
+    let (lhs, rhs) = (operand(ones, 1), operand(twos, 0));
     stage.sums.push(Net { name: "upper".into(), width: w, lhs, rhs });
-    match psum_w - w - 1 {
+    let count = match psum_w - w - 1 {
         0 => format!("{{upper, {}[0]}}", ones.name),
         n => format!("{{{n}'d0, upper, {}[0]}}", ones.name),
-    }
+    };
+    (count, unused)
 }
 
 /// Lane counter `index` of a block; lanes that the block does not have read 0.
@@ -168,5 +174,5 @@ pub fn two_bit(module: &str, lanes: u32, psum_w: u32) -> ColumnVars {
     let levels = depth(nums.len());
     let nums = add_levels(nums, levels, "c", &mut stages[2]);
     let count = nums[0].widened(psum_w);
-    ColumnVars { module: module.into(), lanes, psum_w, leaves, stages, count }
+    ColumnVars { module: module.into(), lanes, psum_w, leaves, stages, count, unused: Vec::new() }
 }
