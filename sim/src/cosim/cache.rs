@@ -41,14 +41,14 @@ const FLAGS: &[&str] = &[
 /// Flags of a build that can record waveforms.
 const TRACE_FLAGS: &[&str] = &["--trace-fst", "--trace-structs"];
 /// The C++ compiler runs with full optimization only on what runs in every cycle.
-const MAKE_FLAGS: &[&str] = &["-j", "2", "OPT_FAST=-O3", "OPT_SLOW=-O1", "OPT_GLOBAL=-O2"];
+const MAKE_FLAGS: &[&str] = &["-j", "2", "OPT_FAST=-O3", "OPT_SLOW=-O0", "OPT_GLOBAL=-O2"];
 /// Name of the executable in its directory.
 const EXECUTABLE: &str = "simulation";
 
 /// What a simulation is made from.
 pub struct Sources {
     pub rtl: Vec<RtlFile>,
-    /// C++ files; the first one has `main`.
+    /// C++ files, the first one has `main`, and settings (`.vlt`).
     pub harness: Vec<RtlFile>,
     pub trace: bool,
 }
@@ -117,6 +117,8 @@ fn build(work: &Path, sources: &Sources) -> Result<(), CosimError> {
     if sources.trace {
         verilate.args(TRACE_FLAGS);
     }
+    let settings = sources.harness.iter().filter(|f| f.name.ends_with(".vlt"));
+    verilate.args(settings.map(|f| format!("obj/{}", f.name)));
     verilate.args(sources.rtl.iter().map(|f| format!("rtl/{}", f.name)));
     run_step("verilator", verilate, &log)?;
     let mut make = Command::new("make");

@@ -28,7 +28,7 @@ fn read_port_names(arch: &Arch) -> Vec<String> {
     std::iter::once("if".to_string()).chain((0..arch.read_ports).map(|i| format!("ld{i}"))).collect()
 }
 
-/// All C++ files; the first one has `main`.
+/// All C++ files and Verilator's settings; the first one has `main`.
 pub fn files(arch: &Arch) -> Result<Vec<RtlFile>, EmitError> {
     let read_ports: Vec<Port> =
         read_port_names(arch).into_iter().enumerate().map(|(number, name)| Port { name, number }).collect();
@@ -44,6 +44,7 @@ pub fn files(arch: &Arch) -> Result<Vec<RtlFile>, EmitError> {
         emit::fixed(arch, "axi.h", include_str!("../../harness/axi.h")),
         emit::fixed(arch, "memory.h", include_str!("../../harness/memory.h")),
         emit::fixed(arch, "pipe.h", include_str!("../../harness/pipe.h")),
+        emit::fixed(arch, "harness.vlt", include_str!("../../harness/harness.vlt")),
     ])
 }
 
