@@ -48,7 +48,16 @@ fn build(arch: &Arch) -> PathBuf {
     verilate
         .current_dir(&dir)
         .args(["--cc", "--exe", "--build", "-O3", "-CFLAGS", "-O2", "-fno-const-bit-op-tree"])
-        .args(["--x-assign", "unique", "--x-initial", "unique"])
+        .args([
+            "--x-assign",
+            "unique",
+            "--x-initial",
+            "unique",
+            "--output-split",
+            "20000",
+            "--output-split-cfuncs",
+            "5000",
+        ])
         .args(["--top-module", "compute_core", "--Mdir", "obj", "-Wall", "-o", "bench", "-j", "2", "tb.cpp"]);
     for f in &files {
         std::fs::write(dir.join(&f.name), &f.text).expect("writable");
@@ -571,5 +580,13 @@ fn zynq7020_equals_its_model_long() {
         return;
     }
     check_config(include_str!("../../configs/zynq7020.toml"), 1..20, 60);
+}
+
+#[test]
+fn bitfusion_equals_its_model_long() {
+    if !long() {
+        println!("takes minutes: set BRICKWORK_LONG=1");
+        return;
+    }
     check_config(include_str!("../../configs/bitfusion.toml"), 1..20, 60);
 }
