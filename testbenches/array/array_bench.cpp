@@ -86,7 +86,7 @@ static int draw(int bits, bool is_signed, int kind) {
 static void accumulate(const Mode& m, Weights& wg, const std::vector<int>& x, Pixel& p) {
     uint32_t s = 0;
     for (int v : x) s += (uint32_t)v;
-    p.sum = ((m.overwrite ? 0 : m.shift8 ? p.sum << 8 : p.sum) + s) & 0x3ffff;
+    p.sum = ((m.overwrite ? 0 : p.sum) + s) & 0x3ffff;
     if (m.overwrite) p.sum_known = true;
     for (int h = 0; h < 2; h++) {
         if (m.overwrite) p.known[h] = true;
