@@ -25,7 +25,7 @@ pub struct Watched {
     /// Busy times of the first run.
     pub busy: Option<Busy>,
     pub simulated_cycles: u64,
-    pub elapsed: Duration,
+    pub cpu_time: Duration,
 }
 
 /// The two machines, one of which may not be there.
@@ -78,7 +78,7 @@ impl Engine {
         let result = cosim.run_with(&mut image, &options).map_err(Failure::other)?;
         let stats = cosim.stats();
         self.watched.simulated_cycles += stats.simulated_cycles;
-        self.watched.elapsed += stats.elapsed;
+        self.watched.cpu_time += stats.cpu_time;
         if self.watched.busy.is_none() && !stats.busy_truncated {
             self.watched.busy = Some(stats.busy.clone());
         }

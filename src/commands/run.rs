@@ -80,7 +80,7 @@ fn program(arguments: &Run, arch: &Arch, inputs: &Batch) -> Result<(Report, Vec<
     }
     let rtl = common.backend == Backend::Rtl;
     let first = cycles.first().ok_or_else(|| Failure::Other(format!("{} holds no inputs", inputs.source)))?;
-    let seconds = engine.watched.elapsed.as_secs_f64().max(1e-9);
+    let seconds = engine.watched.cpu_time.as_secs_f64().max(1e-9);
     let layers = program.info.layers.iter().map(|info| {
         let cycles = |r| evaluate::times(&program, r, info).map(|(a, b)| b - a);
         let mut layer = evaluate::described(info);

@@ -79,9 +79,9 @@ impl From<RunOptions> for CosimOptions {
 /// What the harness saw of a run beside its result.
 #[derive(Clone, Debug, Default, PartialEq, serde::Serialize)]
 pub struct RunStats {
-    /// Clock cycles simulated from the answered write of CTRL to the interrupt, and the time that it took.
+    /// Clock cycles simulated from the answered write of CTRL to the interrupt, and the CPU time that they took.
     pub simulated_cycles: u64,
-    pub elapsed: Duration,
+    pub cpu_time: Duration,
     /// Per queue (see [`hdl_gen::isa::Queue`]): the cycles `first..end` in which its unit was busy, in order.
     pub busy: [Vec<(u64, u64)>; 4],
     /// The list was too long and ends early.
@@ -90,9 +90,9 @@ pub struct RunStats {
 }
 
 impl RunStats {
-    /// Simulated clock cycles per second.
+    /// Simulated clock cycles per second of CPU time.
     pub fn cycles_per_second(&self) -> f64 {
-        self.simulated_cycles as f64 / self.elapsed.as_secs_f64().max(1e-9)
+        self.simulated_cycles as f64 / self.cpu_time.as_secs_f64().max(1e-9)
     }
 }
 
@@ -238,7 +238,7 @@ impl Cosim {
         let (marks, stats) = read_monitor(session, result.cycles)?;
         result.marks = marks;
         self.stats =
-            RunStats { simulated_cycles: cycles, elapsed: Duration::from_nanos(nanoseconds), ..stats };
+            RunStats { simulated_cycles: cycles, cpu_time: Duration::from_nanos(nanoseconds), ..stats };
         match result.error {
             Some(_) => self.soft_reset()?,
             None => self.finish()?,

@@ -98,7 +98,7 @@ impl Session {
         Ok(())
     }
 
-    /// Runs until the interrupt or for `max_cycles`. Returns why it stopped, clock cycles and nanoseconds spent.
+    /// Runs until the interrupt or for `max_cycles`. Returns why it stopped, clock cycles and nanoseconds of CPU time.
     pub fn run(&mut self, max_cycles: u64) -> Result<(Stop, u64, u64), CosimError> {
         match self.exec(&[Command::Run { max_cycles }])?.pop() {
             Some(Reply::Ran { stop, cycles, nanoseconds }) => Ok((stop, cycles, nanoseconds)),
