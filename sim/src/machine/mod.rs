@@ -131,6 +131,9 @@ impl Run {
             _ if bitten => Some((ErrorCode::Watchdog, pc)),
             _ => None,
         };
+        if error.is_some() {
+            self.post.abandon(&mut image.regions);
+        }
         if error.is_some() || (stop == Some(Stop::End) && quiet) {
             self.finish(error);
         }

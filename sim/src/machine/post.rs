@@ -27,6 +27,12 @@ impl PostUnit {
     pub fn new(arch: &Arch, options: &RunOptions) -> Self {
         PostUnit { function: PostFunction::new(arch, options), timing: PostTiming::new(arch, options) }
     }
+
+    /// An error stops the machine with the cycle that was ticked last: what the present `post` has not sent is not stored.
+    /// The unit is of no further use.
+    pub fn abandon(&mut self, regions: &mut [Vec<u8>; 4]) {
+        self.function.take_back(self.timing.words_sent(), regions);
+    }
 }
 
 impl Unit for PostUnit {

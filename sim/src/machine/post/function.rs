@@ -115,6 +115,16 @@ pub struct PostFunction {
     add: Instr,
     cursor: Cursor,
     faults: Vec<Fault>,
+    /// What the words of the present `post` have overwritten in memory, in order.
+    overwritten: Vec<Option<Overwritten>>,
+}
+
+/// Bytes of a region before a word was stored; fewer than eight at the region's end.
+#[derive(Clone, Debug)]
+struct Overwritten {
+    region: usize,
+    offset: usize,
+    bytes: Vec<u8>,
 }
 
 /// The operands of one `post`, with what the mode makes of them.
@@ -138,6 +148,15 @@ impl PostFunction {
             add: Instr::new(Op::PostAdd),
             cursor: Cursor::new(Instr::new(Op::PostDram)),
             faults: options.faults.clone(),
+            overwritten: vec![],
+        }
+    }
+
+    /// Takes back all words that the present `post` stored, but the first `words`.
+    pub fn take_back(&mut self, words: usize, regions: &mut [Vec<u8>; 4]) {
+        let words = words.min(self.overwritten.len());
+        for o in self.overwritten.drain(words..).rev().flatten() {
+            regions[o.region][o.offset..o.offset + o.bytes.len()].copy_from_slice(&o.bytes);
         }
     }
 
@@ -154,6 +173,7 @@ impl PostFunction {
 
     fn post(&mut self, i: Instr, buffers: &mut Buffers, regions: &mut [Vec<u8>; 4]) {
         let job = self.job(i);
+        self.overwritten.clear();
         let lanes = self.arch.requant_lanes as usize;
         let block = self.arch.lanes as usize;
         let last_lanes = i.get("last_lanes") as usize;
@@ -286,20 +306,22 @@ impl PostFunction {
 
     fn store(&mut self, word: u64, regions: &mut [Vec<u8>; 4]) {
         let at = self.cursor.step() as u64;
-        if self.faults.iter().any(|f| (at..at + 8).any(|byte| f.covers(byte))) {
-            return;
-        }
-        let Some(region) = (at / REGION_STRIDE).checked_sub(1).and_then(|r| regions.get_mut(r as usize))
-        else {
-            return;
-        };
-        let offset = (at % REGION_STRIDE) as usize;
-        for (i, byte) in word.to_le_bytes().into_iter().enumerate() {
-            if let Some(cell) = region.get_mut(offset + i) {
-                *cell = byte;
-            }
-        }
+        let faulty = self.faults.iter().any(|f| (at..at + 8).any(|byte| f.covers(byte)));
+        let done = if faulty { None } else { overwrite(at, word, regions) };
+        self.overwritten.push(done);
     }
+}
+
+/// Stores a word where a region is; returns what was there.
+fn overwrite(at: u64, word: u64, regions: &mut [Vec<u8>; 4]) -> Option<Overwritten> {
+    let region = (at / REGION_STRIDE).checked_sub(1)? as usize;
+    let offset = (at % REGION_STRIDE) as usize;
+    let memory = regions.get_mut(region)?;
+    let end = memory.len().min(offset + 8);
+    let cells = memory.get_mut(offset..end)?;
+    let bytes = cells.to_vec();
+    cells.copy_from_slice(&word.to_le_bytes()[..bytes.len()]);
+    Some(Overwritten { region, offset, bytes })
 }
 
 /// The bit-planes of a block, most significant of the `planes` used ones first; the rest 0.

@@ -85,6 +85,10 @@ impl PostTiming {
     pub fn mark(&self) -> Option<u16> {
         self.mark
     }
+    /// Words of the present `post` whose beat of write data is made up: these get to memory whatever happens.
+    pub fn words_sent(&self) -> usize {
+        self.store.words_sent
+    }
 
     pub fn tick(&mut self, accepted: Option<Command>) -> u8 {
         let push = self.pack.push(&self.shape);
@@ -137,6 +141,7 @@ impl PostTiming {
                 self.start = true;
                 self.signal = i.signal_mask();
                 self.pc = command.pc;
+                self.store.words_sent = 0;
                 self.loops.operands = Operands::new(i);
             }
             _ => {}
@@ -405,6 +410,7 @@ struct Store {
     answers: VecDeque<Answer>,
     last_answer: u64,
     error: bool,
+    words_sent: usize,
 }
 
 impl Store {
@@ -444,6 +450,7 @@ impl Store {
             answers: VecDeque::new(),
             last_answer: 0,
             error: false,
+            words_sent: 0,
         }
     }
 
@@ -481,6 +488,7 @@ impl Store {
         self.stall = self.held >= self.limit;
         self.held = self.held + push as u32 - fetch as u32;
         self.avail = self.avail + push as u32 - if start { len } else { 0 };
+        self.words_sent += self.fetched as usize;
         self.w_valid = self.fetched;
         self.w_last = self.fetched_last;
         self.fetched = fetch;
