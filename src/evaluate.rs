@@ -175,7 +175,7 @@ fn cases(job: &Job) -> Result<Vec<Case>, Failure> {
 
 /// The model outputs for codes of the graph's outputs.
 fn decoded(model: &Imported, codes: &[Vec<i32>]) -> Vec<(String, Array)> {
-    model.outputs.iter().map(|o| o.name.clone()).zip(model.decode(codes)).collect()
+    model.results.iter().map(|r| r.name.clone()).zip(model.decode(codes)).collect()
 }
 
 fn golden_outputs(model: &Imported, case: &Case) -> Vec<Vec<i32>> {
@@ -185,9 +185,9 @@ fn golden_outputs(model: &Imported, case: &Case) -> Vec<Vec<i32>> {
 /// Golden model against the expected values.
 fn compare_expected(job: &Job, input: usize, case: &Case, tally: &mut Tally) -> Result<(), Failure> {
     let Some(batch) = job.expected else { return Ok(()) };
-    let only = job.model.outputs.len() == 1;
+    let only = job.model.results.len() == 1;
     for (host, (name, got)) in
-        job.model.outputs.iter().zip(decoded(job.model, &golden_outputs(job.model, case)))
+        job.model.results.iter().zip(decoded(job.model, &golden_outputs(job.model, case)))
     {
         let array = batch.need(&name, "expected", only)?;
         let expected = data::element(array, input, &host.dims);

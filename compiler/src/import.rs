@@ -4,6 +4,7 @@
 use crate::host::{HostError, HostInput, HostOutput};
 use crate::ir::Graph;
 use crate::npz::Array;
+use crate::tail::HostNode;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::path::Path;
@@ -16,8 +17,29 @@ pub struct Imported {
     pub inputs: Vec<HostInput>,
     /// In the order of `graph.outputs`.
     pub outputs: Vec<HostOutput>,
+    /// What the host computes behind them. Values are numbered: `outputs`, then these nodes.
+    pub tail: Vec<HostNode>,
+    /// The model's own outputs.
+    pub results: Vec<HostResult>,
     /// What a user should know: assumptions made, float sums that the reference itself rounds.
     pub notes: Vec<String>,
+}
+
+/// A model output.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostResult {
+    pub name: String,
+    /// The model's own shape, batch (1) included.
+    pub dims: Vec<usize>,
+    /// Number of the value.
+    pub value: usize,
+}
+
+/// The results of a model whose outputs are the decoded outputs of its graph, with nothing behind them.
+pub fn plain_results(outputs: &[HostOutput]) -> Vec<HostResult> {
+    let one =
+        |(value, o): (usize, &HostOutput)| HostResult { name: o.name.clone(), dims: o.dims.clone(), value };
+    outputs.iter().enumerate().map(one).collect()
 }
 
 impl Imported {
@@ -30,9 +52,15 @@ impl Imported {
         self.inputs.iter().map(encode).collect()
     }
 
-    /// The model's outputs for the codes of the graph's outputs.
+    /// The model's outputs, in the order of `results`, for the codes of the graph's outputs.
     pub fn decode(&self, codes: &[Vec<i32>]) -> Vec<Array> {
-        self.outputs.iter().zip(codes).map(|(o, c)| o.decode(c)).collect()
+        let mut values = self.outputs.iter().zip(codes).map(|(o, c)| o.decode(c)).collect::<Vec<_>>();
+        for node in &self.tail {
+            let inputs = node.inputs.iter().map(|&i| &values[i]).collect::<Vec<_>>();
+            let result = node.run(&inputs);
+            values.push(result);
+        }
+        self.results.iter().map(|r| values[r.value].clone()).collect()
     }
 }
 

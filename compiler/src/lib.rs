@@ -1,6 +1,7 @@
 //! Importers, integer graph, lowering and program files.
 
 pub mod check;
+pub mod functions;
 pub mod golden;
 pub mod host;
 pub mod import;
@@ -10,3 +11,4 @@ pub mod npz;
 pub mod onnx;
 pub mod program;
 pub mod requant;
+pub mod tail;

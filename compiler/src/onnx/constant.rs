@@ -4,6 +4,7 @@
 
 use super::model::{Attribute, Node, MAX_ELEMENTS};
 use super::value::Quantizer;
+use crate::tail::broadcast_order;
 use std::rc::Rc;
 
 /// Elements in C order.
@@ -102,29 +103,6 @@ impl ConstTensor {
         let order = broadcast_order(&self.dims, dims)?;
         Some(self.gather(dims.to_vec(), &order))
     }
-}
-
-/// For each element of `to`, the element of `from` that broadcasting puts there.
-fn broadcast_order(from: &[usize], to: &[usize]) -> Option<Vec<usize>> {
-    let skip = to.len().checked_sub(from.len())?;
-    if from.iter().zip(&to[skip..]).any(|(&f, &t)| f != t && f != 1) {
-        return None;
-    }
-    let count = to.iter().product::<usize>();
-    let index = |mut i: usize| {
-        let (mut at, mut stride) = (0, 1);
-        for axis in (0..to.len()).rev() {
-            let along = i % to[axis];
-            i /= to[axis];
-            if axis >= skip {
-                let size = from[axis - skip];
-                at += if size == 1 { 0 } else { along * stride };
-                stride *= size;
-            }
-        }
-        at
-    };
-    Some((0..count).map(index).collect())
 }
 
 /// For each element of the transposed tensor, its place in the original.

@@ -5,7 +5,7 @@ use super::constant::{evaluate, ConstTensor};
 use super::model::{Model, Node};
 use super::value::{Base, FloatValue, Value};
 use crate::host::{FloatChain, HostInput, HostOutput};
-use crate::import::{ImportError, Imported};
+use crate::import::{plain_results, ImportError, Imported};
 use crate::ir::{Graph, IntType, Op, Tensor, TensorId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -231,7 +231,15 @@ impl Importer<'_> {
         self.notes.dedup();
         let show = |e: &crate::check::IrError| ImportError::file(e.at.clone(), e.kind.to_string());
         self.graph.check().map_err(|errors| errors.iter().map(show).collect::<Vec<_>>())?;
-        Ok(Imported { graph: self.graph, inputs: self.inputs, outputs: self.outputs, notes: self.notes })
+        let results = plain_results(&self.outputs);
+        Ok(Imported {
+            graph: self.graph,
+            inputs: self.inputs,
+            outputs: self.outputs,
+            tail: vec![],
+            results,
+            notes: self.notes,
+        })
     }
 }
 
