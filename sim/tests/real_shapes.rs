@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Networks of well-known shapes with random weights on the machine model of `zynq7020`: exact, and within their cycles.
+
+#[path = "../../compiler/tests/support/real_shapes.rs"]
+mod real_shapes;
+
+use brickwork_compiler::golden;
+use brickwork_compiler::lower::{compile, Options};
+use brickwork_compiler::program::Program;
+use brickwork_sim::image::{Image, RunOptions};
+use brickwork_sim::machine::Machine;
+use hdl_gen::{Arch, Config};
+use real_shapes::network;
+
+fn zynq() -> Arch {
+    let text = include_str!("../../configs/zynq7020.toml");
+    Arch::new(&Config::from_toml(text, "zynq7020.toml").expect("the configuration is correct"))
+}
+
+/// Compiles and runs a network; cycles. Every tensor that the program stores must be the golden model's.
+fn run(name: &str, all_tensors: bool) -> u64 {
+    let arch = zynq();
+    let (graph, input) = network(name);
+    let options = Options { all_tensors, ..Options::default() };
+    let compiled = || -> Program { compile(&graph, &arch, &options).expect("compiles") };
+    let program = compiled();
+    assert_eq!(program, compiled(), "the same program every time");
+    let inputs = [input];
+    let mut image = Image::new(&program, &inputs).expect("the input fits");
+    let options = RunOptions { watchdog_cycles: 200_000, ..RunOptions::default() };
+    let result = Machine::new(&arch).run(&mut image, &options);
+    assert_eq!(result.error, None);
+    let expected = golden::run(&graph, &inputs).expect("the golden model runs");
+    let outputs = program.info.outputs.iter().zip(program.unpack_output(&image.regions[2]));
+    let mut stored = 0;
+    for (t, codes) in program.unpack_intermediates(&image.regions[2]).into_iter().chain(outputs) {
+        let wrong = (0..codes.len()).filter(|i| codes[*i] != expected[t.id][*i]).count();
+        assert_eq!(wrong, 0, "{} of {} codes of {}", wrong, codes.len(), t.name);
+        stored += 1;
+    }
+    assert_eq!(stored, graph.outputs.len() + if all_tensors { graph.nodes.len() } else { 0 });
+    println!("{name}: {} cycles", result.cycles);
+    result.cycles
+}
+
+macro_rules! networks {
+    ($($name:ident, $limit:expr;)*) => {
+        $(#[test]
+        fn $name() {
+            let cycles = run(stringify!($name), false);
+            assert!(cycles <= $limit, "{cycles} cycles, {} allowed", $limit);
+            run(stringify!($name), true);
+        })*
+    };
+}
+
+networks! {
+    resnet8, 70_000;
+    dscnn, 56_000;
+    vww, 145_000;
+    autoencoder, 19_500;
+    ultranet, 733_000;
+    slim320, 1_752_000;
+}
