@@ -136,13 +136,15 @@ impl Context<'_> {
         let lanes = self.arch.lanes as usize;
         let sum_column = conv.groups == 1 && (!padded || conv.pad_code == 0 || ic % lanes == 0);
         let mode = weight_mode(self.arch, &conv.weights, x, sum_column)?;
+        let planes = self.conv_planes(conv, &mode);
+        let mode = planes.map_or(mode, |p| p.1);
         self.check_requant(&conv.requant, conv.output, channel_bounds(&conv.weights, x).into_iter())?;
         let (weights, ocg) = (&conv.weights.data, oc / conv.groups);
         let source = Source {
             feed: 0,
             operand: 0,
             taps: tap_grid([kh, kw], conv.dilation),
-            planes: None,
+            planes: planes.map(|p| (p.0, self.ty(conv.input).signed)),
             mode,
             channels: Box::new(move |o| o / ocg * icg..(o / ocg + 1) * icg),
             weight: Box::new(move |o, tap, i| weights[(o * kh * kw + tap) * icg + i - o / ocg * icg]),
@@ -164,7 +166,8 @@ impl Context<'_> {
                 (g, post, p.output, [shape[0], shape[1]], p.kernel)
             }
         };
-        let tiling = self.conv_tiling(mode.log2, oc, conv.groups, icg, kh * kw);
+        let rows = kh * kw * planes.map_or(1, |p| p.0 as usize);
+        let tiling = self.conv_tiling(mode.log2, oc, conv.groups, icg, rows);
         let params = |c: usize| vec![channel_params(&conv.requant, c)];
         let units = build_units(self.arch, tiling, oc, &post, &params, std::slice::from_ref(&source));
         debug_assert!(h > 0 && w > 0);
@@ -188,25 +191,75 @@ impl Context<'_> {
         })
     }
 
+    /// The planes of the input and the weight mode, if the layer is faster with planes in rows: a layer with few taps and
+    /// channel blocks then fills the rows, and takes one step where it took one for each plane.
+    fn conv_planes(&self, conv: &Conv, mode: &WeightMode) -> Option<(u32, WeightMode)> {
+        let arch = self.arch;
+        let planes = self.layout(conv.input).planes;
+        let [oc, kh, kw, icg] = conv.weights.shape;
+        let signed = conv.weights.ty.signed || self.ty(conv.input).signed;
+        let padded_with = if conv.pads == [0; 4] { 0 } else { conv.pad_code };
+        let uniform = padded_with == 0 || (padded_with == -1 && self.ty(conv.input).signed);
+        // the place value goes into the weight; the sign of the first plane may need one bit more
+        let bits = conv.weights.ty.bits as u32 + planes - 1
+            + (signed && !conv.weights.ty.signed) as u32
+            + (conv.weights.ty.signed && self.ty(conv.input).signed) as u32;
+        if arch.brick_bits != 1 || !uniform || bits > 16 || planes == 1 {
+            return None;
+        }
+        let log2 = bits.min(8).next_power_of_two().ilog2();
+        let in_rows = WeightMode { log2, signed, split: bits > 8, bipolar: false };
+        let out = self.shape(conv.output);
+        let cost = |mode: &WeightMode, rows_per_pair: usize, steps: u32| -> usize {
+            let tiling = self.conv_tiling(mode.log2, oc, conv.groups, icg, kh * kw * rows_per_pair);
+            let passes =
+                self.conv_passes(&tiling, oc, conv.groups, icg, kh * kw * rows_per_pair) * mode.parts().len();
+            let posts = out[0] * out[1] * oc.div_ceil(arch.requant_lanes as usize);
+            self.cycles(out[0] * out[1], tiling, (passes, oc.div_ceil(tiling.tile)), steps as usize, posts)
+        };
+        (cost(&in_rows, planes as usize, 1) < cost(mode, 1, arch.steps(planes))).then_some((planes, in_rows))
+    }
+
+    /// Estimated cycles of `passes` passes over `accs` accumulators, of all tiles together, and their `posts` cycles of
+    /// post-processing. Passes that accumulate do not run beside a post; shifting weights may bound passes.
+    fn cycles(
+        &self,
+        accs: usize,
+        tiling: Tiling,
+        (passes, tiles): (usize, usize),
+        steps: usize,
+        posts: usize,
+    ) -> usize {
+        let chunks = (2 * accs * tiling.tiles).div_ceil(self.arch.acc_depth as usize);
+        let shift = ((self.arch.rows + 1) * self.arch.groups) as usize;
+        let pass = (accs * steps).max(if passes > 1 { chunks * shift } else { 0 });
+        (passes * pass)
+            .max(posts + chunks * tiles.div_ceil(tiling.tiles) * 30 + passes.saturating_sub(tiles) * pass)
+    }
+
     /// Tile size with the fewest passes: full passes, or (groups) one channel block at a time.
     fn conv_tiling(&self, log2: u32, oc: usize, groups: usize, icg: usize, taps: usize) -> Tiling {
         let full = Tiling::new(self.arch, log2);
-        let (lanes, rows, ocg) = (self.arch.lanes as usize, self.arch.rows as usize, oc / groups);
-        let passes = |t: &Tiling| -> usize {
-            (0..oc)
-                .step_by(t.tile)
-                .map(|o| {
-                    let last = (o + t.tile).min(oc) - 1;
-                    let blocks = (last / ocg * icg + icg - 1) / lanes + 1 - o / ocg * icg / lanes;
-                    (blocks * taps).div_ceil(rows)
-                })
-                .sum()
-        };
+        let lanes = self.arch.lanes as usize;
+        let passes = |t: &Tiling| self.conv_passes(t, oc, groups, icg, taps);
         let narrow = full.at_most(self.arch, lanes);
         match groups > 1 && passes(&narrow) < passes(&full) {
             true => narrow,
             false => full,
         }
+    }
+
+    /// Passes of all tiles of a convolution; `taps`: rows that one channel block takes.
+    fn conv_passes(&self, tiling: &Tiling, oc: usize, groups: usize, icg: usize, taps: usize) -> usize {
+        let (lanes, rows, ocg) = (self.arch.lanes as usize, self.arch.rows as usize, oc / groups);
+        (0..oc)
+            .step_by(tiling.tile)
+            .map(|o| {
+                let last = (o + tiling.tile).min(oc) - 1;
+                let blocks = (last / ocg * icg + icg - 1) / lanes + 1 - o / ocg * icg / lanes;
+                (blocks * taps).div_ceil(rows)
+            })
+            .sum()
     }
 
     /// Addition of two tensors of one shape.
@@ -264,12 +317,10 @@ impl Context<'_> {
             let blocks = tiling.tile.min(channels).div_ceil(arch.lanes as usize);
             let (rows, steps) =
                 if s.in_rows { (blocks * planes as usize, 1) } else { (blocks, planes as usize) };
-            let passes = feeds.len() * channels.div_ceil(tiling.tile) * rows.div_ceil(arch.rows as usize);
-            let chunks = (2 * accs * tiling.tiles).div_ceil(arch.acc_depth as usize);
-            let shift = (arch.rows * arch.groups) as usize;
-            let pass = passes * (accs * steps).max(if passes > 1 { chunks * shift } else { 0 });
-            let posts = chunks * channels.div_ceil(tiling.unit());
-            pass.max(accs * channels.div_ceil(arch.requant_lanes as usize) * slots + posts * 30)
+            let tiles = feeds.len() * channels.div_ceil(tiling.tile);
+            let passes = tiles * rows.div_ceil(arch.rows as usize);
+            let posts = accs * channels.div_ceil(arch.requant_lanes as usize) * slots;
+            self.cycles(accs, tiling, (passes, tiles), steps, posts)
         };
         if cost(&in_rows) < cost(&in_time) {
             in_rows

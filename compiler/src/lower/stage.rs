@@ -361,7 +361,7 @@ fn weight_code(source: &Source, plane: usize, (oc, tap, ic): (usize, usize, usiz
         (true, _) => (w < 0) as u32,
         (_, Some((n, signed))) => {
             let place = 1i32 << (n as usize - 1 - plane);
-            (w * if signed && plane == 0 { -place } else { place }) as u32
+            ((w * if signed && plane == 0 { -place } else { place }) >> shift) as u32
         }
         _ => (w >> shift) as u32,
     }
