@@ -60,5 +60,5 @@ networks! {
     vww, 145_000;
     autoencoder, 19_500;
     ultranet, 733_000;
-    slim320, 1_752_000;
+    slim320, 1_780_000;
 }
