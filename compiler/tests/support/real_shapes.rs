@@ -84,8 +84,7 @@ impl Net {
         input: TensorId,
         oc: usize,
         kernel: [usize; 2],
-        stride: usize,
-        pad: Pad,
+        (stride, pad): (usize, Pad),
         depthwise: bool,
         (ty, zero_point): (IntType, i32),
     ) -> TensorId {
@@ -138,12 +137,12 @@ impl Net {
     /// `kernel` x `kernel` with the usual result, ReLU in the clamp.
     fn relu(&mut self, input: TensorId, oc: usize, kernel: usize, stride: usize, pad: Pad) -> TensorId {
         let result = (self.ty, self.ty.range().0 as i32);
-        self.conv(input, oc, [kernel; 2], stride, pad, false, result)
+        self.conv(input, oc, [kernel; 2], (stride, pad), false, result)
     }
 
     fn depthwise(&mut self, input: TensorId, stride: usize, pad: Pad) -> TensorId {
         let c = self.graph.tensors[input].shape[2];
-        self.conv(input, c, [3, 3], stride, pad, true, (self.ty, self.ty.range().0 as i32))
+        self.conv(input, c, [3, 3], (stride, pad), true, (self.ty, self.ty.range().0 as i32))
     }
 
     fn add(&mut self, a: TensorId, b: TensorId) -> TensorId {
@@ -205,7 +204,7 @@ impl Net {
     }
 
     fn dense(&mut self, input: TensorId, oc: usize) -> TensorId {
-        self.conv(input, oc, [1, 1], 1, Pad::All(0), false, (INT8, 3))
+        self.conv(input, oc, [1, 1], (1, Pad::All(0)), false, (INT8, 3))
     }
 
     fn done(mut self, outputs: Vec<TensorId>) -> (Graph, Vec<i32>) {
@@ -234,12 +233,12 @@ fn resnet8() -> (Graph, Vec<i32>) {
     let (mut n, x) = Net::new("resnet8", [32, 32, 3], INT8, -128);
     let x = n.relu(x, 16, 3, 1, Pad::Same);
     let a = n.relu(x, 16, 3, 1, Pad::Same);
-    let a = n.conv(a, 16, [3, 3], 1, Pad::Same, false, (INT8, 4));
+    let a = n.conv(a, 16, [3, 3], (1, Pad::Same), false, (INT8, 4));
     let mut x = n.add(x, a);
     for (c, zero) in [(32, -17), (64, 38)] {
         let a = n.relu(x, c, 3, 2, Pad::Same);
-        let a = n.conv(a, c, [3, 3], 1, Pad::Same, false, (INT8, 4));
-        let b = n.conv(x, c, [1, 1], 2, Pad::Same, false, (INT8, zero));
+        let a = n.conv(a, c, [3, 3], (1, Pad::Same), false, (INT8, 4));
+        let b = n.conv(x, c, [1, 1], (2, Pad::Same), false, (INT8, zero));
         x = n.add(b, a);
     }
     let x = n.global_average(x);
@@ -249,7 +248,7 @@ fn resnet8() -> (Graph, Vec<i32>) {
 
 fn dscnn() -> (Graph, Vec<i32>) {
     let (mut n, x) = Net::new("dscnn", [49, 10, 1], INT8, 83);
-    let mut x = n.conv(x, 64, [10, 4], 2, Pad::Same, false, (INT8, -128));
+    let mut x = n.conv(x, 64, [10, 4], (2, Pad::Same), false, (INT8, -128));
     for _ in 0..4 {
         let a = n.depthwise(x, 1, Pad::Same);
         x = n.relu(a, 64, 1, 1, Pad::Same);
@@ -290,7 +289,7 @@ fn ultranet() -> (Graph, Vec<i32>) {
             x = n.max_pool(x);
         }
     }
-    let x = n.conv(x, 36, [1, 1], 1, Pad::All(0), false, (IntType::RAW, 0));
+    let x = n.conv(x, 36, [1, 1], (1, Pad::All(0)), false, (IntType::RAW, 0));
     n.done(vec![x])
 }
 
@@ -325,7 +324,7 @@ fn slim320() -> (Graph, Vec<i32>) {
     let a = n.depthwise(a, 2, Pad::All(1));
     let x = n.relu(a, 256, 1, 1, Pad::All(0));
     for c in [6, 12] {
-        heads.push(n.conv(x, c, [3, 3], 1, Pad::All(1), false, (INT8, 3)));
+        heads.push(n.conv(x, c, [3, 3], (1, Pad::All(1)), false, (INT8, 3)));
     }
     n.done(heads)
 }
