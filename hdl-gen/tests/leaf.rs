@@ -3,7 +3,7 @@
 
 mod support;
 
-use hdl_gen::emit::array;
+use hdl_gen::emit::{array, post};
 use hdl_gen::{Arch, Config};
 use std::fs;
 use support::{run, scratch, write_files};
@@ -32,6 +32,22 @@ module brick_spec (input [1:0] x, input x_signed, input [1:0] w, input w_signed,
 endmodule
 ";
 
+const ROUND_SPEC: &str = "
+module round_gate (input [1:0] rounding, input guard, input rest, input odd, input negative, output inc);
+    round_increment u_leaf (
+        .rounding(rounding), .guard(guard), .rest(rest), .odd(odd), .negative(negative), .inc(inc));
+endmodule
+module round_spec (input [1:0] rounding, input guard, input rest, input odd, input negative, output reg inc);
+    always @*
+        case (rounding)
+            2'd0: inc = 1'b0;
+            2'd1: inc = guard;
+            2'd2: inc = guard && (rest || odd);
+            2'd3: inc = guard && (rest || !negative);
+        endcase
+endmodule
+";
+
 fn arch() -> Arch {
     let text = include_str!("../../configs/tiny.toml");
     Arch::new(&Config::from_toml(text, "tiny.toml").expect("a configuration of ours"))
@@ -43,6 +59,11 @@ fn lane_count() -> String {
 
 fn bit_brick() -> String {
     array::bit_brick(&arch()).expect("the leaf is printed").text
+}
+
+fn round_increment() -> String {
+    let files = post::files(&arch()).expect("the files are printed");
+    files.into_iter().find(|f| f.name == "round_increment.v").expect("the leaf is among them").text
 }
 
 /// Whether SAT proves `gate` equal to `spec` in `text`.
@@ -68,6 +89,12 @@ fn lane_count_is_a_population_count() {
 fn bit_brick_is_a_product() {
     let leaf = bit_brick();
     assert!(equal("leaf_brick", &format!("{leaf}{BRICK_SPEC}"), "brick_gate", "brick_spec"));
+}
+
+#[test]
+fn round_increment_is_the_rounding_rules() {
+    let leaf = round_increment();
+    assert!(equal("leaf_round", &format!("{leaf}{ROUND_SPEC}"), "round_gate", "round_spec"));
 }
 
 /// The proof can fail: a brick whose second bit lost a term is found out.
