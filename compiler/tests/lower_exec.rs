@@ -5,14 +5,18 @@
 mod executor;
 #[path = "support/random_graphs.rs"]
 mod random_graphs;
+#[path = "support/shrink.rs"]
+mod shrink;
 
 use brickwork_compiler::golden;
+use brickwork_compiler::ir::{Op, PoolKind};
 use brickwork_compiler::lower::{compile, CompileErrorKind, Options};
 use brickwork_compiler::program::Program;
 use executor::execute;
 use hdl_gen::isa::{Instr, Queue};
 use hdl_gen::{Arch, Config};
 use random_graphs::{random_case, Kind};
+use shrink::{describe, shrink, Sample};
 
 /// `tiny` with the smallest buffers: tensors live in DRAM, weights, taps and parameters are loaded again and again.
 fn cramped() -> Arch {
@@ -48,15 +52,14 @@ fn may_refuse(kind: &CompileErrorKind) -> bool {
 }
 
 /// Runs one case; `Ok(false)` if it was refused.
-fn run(arch: &Arch, seed: u64, kind: Kind, size: usize, shrink: usize, all: bool) -> Result<bool, String> {
-    let (graph, inputs) = random_case(seed, kind, size, shrink);
+fn run(arch: &Arch, (graph, inputs): &Sample, seed: u64, all: bool) -> Result<bool, String> {
     let options = Options { all_tensors: all, ..Options::default() };
-    let program = match compile(&graph, arch, &options) {
+    let program = match compile(graph, arch, &options) {
         Ok(p) => p,
         Err(errors) if errors.iter().all(|e| may_refuse(&e.kind)) => return Ok(false),
         Err(errors) => return Err(format!("refused: {}", errors[0])),
     };
-    let values = match golden::run(&graph, &inputs) {
+    let values = match golden::run(graph, inputs) {
         Ok(v) => v,
         // an accumulator with its bias beyond the machine is refused by lowering, so this must not happen
         Err(e) => return Err(format!("golden model: {e}")),
@@ -65,7 +68,7 @@ fn run(arch: &Arch, seed: u64, kind: Kind, size: usize, shrink: usize, all: bool
     if std::env::var("BRICKWORK_PRINT").is_ok() {
         program.instrs.iter().for_each(|i| println!("{i}"));
     }
-    let region = execute(arch, &program, &inputs, seed)?;
+    let region = execute(arch, &program, inputs, seed)?;
     for (t, codes) in program.unpack_intermediates(&region) {
         compare(&t.name, t.shape, &codes, &values[t.id])?;
     }
@@ -91,38 +94,25 @@ fn compare(name: &str, [_, w, c]: [usize; 3], got: &[i32], expected: &[i32]) -> 
     }
 }
 
-/// Many seeds of one kind; a failure is repeated with halved sizes and the smallest one reported.
+/// Many seeds of one kind; a failing graph is shrunk.
 fn many(arch: &Arch, kind: Kind, size: usize) {
     let cases: u64 = std::env::var("BRICKWORK_CASES").ok().and_then(|v| v.parse().ok()).unwrap_or(40);
     let first: u64 = std::env::var("BRICKWORK_SEED").ok().and_then(|v| v.parse().ok()).unwrap_or(1);
     let mut refused = 0;
     for seed in first..first + cases {
         let all = seed % 3 == 0;
-        match run(arch, seed, kind, size, 0, all) {
+        let sample = random_case(seed, kind, size);
+        match run(arch, &sample, seed, all) {
             Ok(done) => refused += !done as u64,
             Err(why) => {
-                let smaller =
-                    (1..4).rev().find_map(|s| run(arch, seed, kind, size, s, all).err().map(|e| (s, e)));
-                let (shrink, why) = smaller.unwrap_or((0, why));
-                let (graph, _) = random_case(seed, kind, size, shrink);
-                panic!("{kind:?} seed {seed} shrink {shrink}: {why}\n{:#?}", strip(graph));
+                let small = shrink(&sample, 2000, |s| run(arch, s, seed, all).is_err());
+                let reason = run(arch, &small, seed, all).err().unwrap_or_default();
+                panic!("{kind:?} seed {seed}: {why}\nshrunk: {reason}\n{}", describe(&small));
             }
         }
     }
     println!("{kind:?}: {refused} of {cases} refused");
     assert!(cases < 10 || refused * 2 < cases, "{refused} of {cases} refused");
-}
-
-/// Without the long lists.
-fn strip(mut graph: brickwork_compiler::ir::Graph) -> brickwork_compiler::ir::Graph {
-    use brickwork_compiler::ir::Op;
-    for n in &mut graph.nodes {
-        if let Op::Conv(c) = &mut n.op {
-            c.weights.data.clear();
-            c.requant.channels.truncate(2);
-        }
-    }
-    graph
 }
 
 /// The executor would see a missing dependency: without the tokens of any one queue pair results go wrong.
@@ -135,7 +125,7 @@ fn without_the_tokens_of_a_queue_pair_results_go_wrong() {
     for seed in 0..60 {
         let arch = machines[seed as usize % 2].clone();
         let (kind, size) = if seed % 4 == 1 { (Kind::Conv, 24) } else { (Kind::Chain, 10) };
-        let (graph, inputs) = random_case(seed, kind, size, 0);
+        let (graph, inputs) = random_case(seed, kind, size);
         let Ok(program) = compile(&graph, &arch, &Options::default()) else { continue };
         let expected = execute(&arch, &program, &inputs, seed).expect("the program is right");
         for from in Queue::ALL {
@@ -166,7 +156,7 @@ fn without_the_tokens_of_a_queue_pair_results_go_wrong() {
 #[test]
 fn damaged_program_files_are_refused() {
     let arch = arch("tiny");
-    let (graph, _) = random_case(3, Kind::Chain, 6, 0);
+    let (graph, _) = random_case(3, Kind::Chain, 6);
     let program = compile(&graph, &arch, &Options::default()).expect("compiles");
     let bytes = program.to_bytes();
     assert_eq!(
@@ -182,6 +172,24 @@ fn damaged_program_files_are_refused() {
         let mut bad = bytes.clone();
         bad[at] ^= 0x10;
         assert!(Program::from_bytes(&bad).is_err(), "byte {at} changed");
+    }
+}
+
+/// A pretended failure of padded maximum pools: only such a pool is left, on a few pixels of a bit or two.
+#[test]
+fn failing_graphs_are_shrunk_to_what_fails() {
+    let padded = |op: &Op| matches!(op, Op::Pool(p) if p.kind == PoolKind::Max && p.pads != [0; 4]);
+    let fails = |(graph, _): &Sample| graph.nodes.iter().any(|n| padded(&n.op));
+    let failing: Vec<Sample> =
+        (1..600).map(|seed| random_case(seed, Kind::Network, 10)).filter(fails).take(8).collect();
+    assert_eq!(failing.len(), 8);
+    for sample in failing {
+        let small = shrink(&sample, 4000, fails);
+        let text = describe(&small);
+        assert!(fails(&small) && golden::run(&small.0, &small.1).is_ok(), "{text}");
+        assert_eq!(small.0.nodes.len(), 1, "{text}");
+        let codes: usize = small.0.tensors.iter().map(|t| t.len()).sum();
+        assert!(codes <= 12 && small.0.tensors[0].ty.bits <= 1, "{text}");
     }
 }
 
@@ -222,4 +230,7 @@ property! {
     concatenations_cramped, "cramped", Concat, 12;
     copies_cramped, "cramped", Copy, 12;
     dense_layers_cramped, "cramped", Dense, 8;
+    networks_tiny, "tiny", Network, 10;
+    networks_two_bit_bricks, "bitfusion", Network, 10;
+    networks_cramped, "cramped", Network, 8;
 }

@@ -1,71 +1,80 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! Random networks from end to end: golden model against machine model and generated Verilog, values and cycles.
+//! Random networks from end to end: golden model, machine model and generated Verilog, every bit and every cycle.
 //!
-//! `BRICKWORK_CASES` sets the number of cases of each test, `BRICKWORK_SEED` the first seed. A failing case is repeated
-//! with halved sizes and the smallest failing one reported.
+//! A case is drawn from its seed: configuration (shipped or itself drawn), graph, inputs, memory timing. `BRICKWORK_SEED`
+//! sets the first seed, `BRICKWORK_CASES` how many follow it, `BRICKWORK_ALL` goes on after a failure. A failing case is shrunk and
+//! the smallest failing graph printed.
 
+#[path = "../../compiler/tests/support/features.rs"]
+mod features;
+#[path = "support/machines.rs"]
+mod machines;
 #[path = "../../compiler/tests/support/random_graphs.rs"]
 mod random_graphs;
+#[path = "../../compiler/tests/support/shrink.rs"]
+mod shrink;
 
 use brickwork_compiler::golden;
-use brickwork_compiler::ir::{Graph, Op};
 use brickwork_compiler::lower::{compile, CompileErrorKind, Options};
 use brickwork_compiler::program::{Program, TensorInfo};
-use brickwork_sim::cosim::{BuildOptions, Cosim};
+use brickwork_sim::cosim::{BuildOptions, Cosim, CosimOptions};
 use brickwork_sim::image::{Image, MemoryTiming, RunOptions, RunResult};
 use brickwork_sim::machine::Machine;
-use hdl_gen::{Arch, Config};
-use random_graphs::{random_case, Kind};
+use features::{features, required, Coverage};
+use hdl_gen::Arch;
+use random_graphs::{random_case, Kind, Rng};
+use shrink::{describe, shrink, Sample};
+use std::collections::BTreeMap;
 
-/// `tiny` with the smallest buffers: tensors live in DRAM, weights, taps and parameters are loaded again and again.
-fn cramped() -> Arch {
-    let mut config = arch("tiny").config;
-    config.name = "cramped".into();
-    config.banks.depth = 128;
-    config.accumulators.depth = 16;
-    config.weights.depth = 16;
-    config.weights.taps = 16;
-    config.requantize.param_depth = 16;
-    Arch::new(&config)
-}
-
-fn arch(name: &str) -> Arch {
-    if name == "cramped" {
-        return cramped();
-    }
-    let path = format!("{}/../configs/{name}.toml", env!("CARGO_MANIFEST_DIR"));
-    let text = std::fs::read_to_string(&path).expect("configuration exists");
-    Arch::new(&Config::from_toml(&text, name).expect("configuration is correct"))
-}
+/// Graphs tried to make a failing one smaller.
+const SHRINK_TRIES: usize = 3000;
+/// Cycles without progress after which the machine gives up.
+const WATCHDOG_CYCLES: u32 = 100_000;
 
 fn number(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().and_then(|v| v.parse().ok()).unwrap_or(default)
 }
 
-/// A compiled random case; `None` if it was rightly refused.
-struct Case {
-    program: Program,
-    inputs: Vec<Vec<i32>>,
-    expected: Vec<Vec<i32>>,
+/// How a graph is compiled and run.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Setting {
+    all_tensors: bool,
+    timing: MemoryTiming,
+    /// Data beats of all ports in 256 cycles; 0 = no limit.
+    beats_per_256: u32,
 }
 
-fn case(
-    arch: &Arch,
-    seed: u64,
-    kind: Kind,
-    size: usize,
-    shrink: usize,
-    all: bool,
-) -> Result<Option<Case>, String> {
-    let (graph, inputs) = random_case(seed, kind, size, shrink);
-    let options = Options { all_tensors: all, ..Options::default() };
-    let program = match compile(&graph, arch, &options) {
-        Ok(p) => p,
-        Err(errors) if errors.iter().all(|e| may_refuse(&e.kind)) => return Ok(None),
-        Err(errors) => return Err(format!("refused: {}", errors[0])),
-    };
-    let expected = golden::run(&graph, &inputs).map_err(|e| format!("golden model: {e}"))?;
-    Ok(Some(Case { program, inputs, expected }))
+impl Setting {
+    /// Memory that answers at once and never stalls.
+    fn plain() -> Setting {
+        let timing = MemoryTiming { latency_cycles: 40, stall: 0, seed: 1 };
+        Setting { all_tensors: false, timing, beats_per_256: 0 }
+    }
+
+    /// Every second one has stalls, a limited bandwidth or both.
+    fn random(seed: u64) -> Setting {
+        let mut rng = Rng::new(seed ^ 0x5e77);
+        let latency_cycles = rng.pick(&[1, 2, 3, 7, 13, 40, 40, 100, 200]);
+        let stall = if rng.one_in(2) { rng.pick(&[10, 60, 100, 200]) } else { 0 };
+        let limited = stall != 0 && rng.one_in(3);
+        let beats_per_256 = if limited { rng.pick(&[16, 64, 200]) } else { 0 };
+        Setting {
+            all_tensors: rng.one_in(3),
+            timing: MemoryTiming { latency_cycles, stall, seed },
+            beats_per_256,
+        }
+    }
+
+    /// The machine model gives the cycles of such memories.
+    fn is_exact(&self) -> bool {
+        self.timing.stall == 0 && self.beats_per_256 == 0
+    }
+
+    fn options(&self) -> CosimOptions {
+        let run =
+            RunOptions { timing: self.timing, watchdog_cycles: WATCHDOG_CYCLES, ..RunOptions::default() };
+        CosimOptions { beats_per_256: self.beats_per_256, ..run.into() }
+    }
 }
 
 /// Refusals that a random graph may meet rightly.
@@ -81,12 +90,28 @@ fn may_refuse(kind: &CompileErrorKind) -> bool {
     )
 }
 
+/// A compiled case.
+struct Case {
+    program: Program,
+    image: Image,
+    expected: Vec<Vec<i32>>,
+}
+
 impl Case {
-    fn image(&self) -> Result<Image, String> {
-        Image::new(&self.program, &self.inputs).map_err(|e| e.to_string())
+    /// `None`: rightly refused.
+    fn new(arch: &Arch, (graph, inputs): &Sample, all_tensors: bool) -> Result<Option<Case>, String> {
+        let options = Options { all_tensors, ..Options::default() };
+        let program = match compile(graph, arch, &options) {
+            Ok(p) => p,
+            Err(errors) if errors.iter().all(|e| may_refuse(&e.kind)) => return Ok(None),
+            Err(errors) => return Err(format!("refused: {}", errors[0])),
+        };
+        let expected = golden::run(graph, inputs).map_err(|e| format!("golden model: {e}"))?;
+        let image = Image::new(&program, inputs).map_err(|e| e.to_string())?;
+        Ok(Some(Case { program, image, expected }))
     }
 
-    /// All tensors that the program stored are the golden model's.
+    /// All tensors that the program stored are the golden model's, and all layers were marked.
     fn check(&self, image: &Image, result: &RunResult) -> Result<(), String> {
         if let Some((code, at)) = result.error {
             let instr = self.program.instrs.get(at as usize);
@@ -126,102 +151,196 @@ fn compare(t: &TensorInfo, got: &[i32], expected: &[i32]) -> Result<(), String> 
     }
 }
 
-/// Many seeds of several kinds through `run`.
-fn many(
-    arch: &Arch,
-    kinds: &[Kind],
-    size: usize,
-    cases: u64,
-    mut run: impl FnMut(&Case) -> Result<(), String>,
-) {
-    let first = number("BRICKWORK_SEED", 1);
-    let mut one = |seed: u64, kind: Kind, shrink: usize, all: bool| -> Result<bool, String> {
-        match case(arch, seed, kind, size, shrink, all)? {
-            Some(c) => run(&c).map(|()| true),
-            None => Ok(false),
-        }
-    };
-    let mut refused = 0;
-    for seed in first..first + number("BRICKWORK_CASES", cases) {
-        let kind = kinds[seed as usize % kinds.len()];
-        let all = seed % 3 == 0;
-        match one(seed, kind, 0, all) {
-            Ok(done) => refused += !done as u64,
-            Err(why) => {
-                let smaller = (1..4).rev().find_map(|s| one(seed, kind, s, all).err().map(|e| (s, e)));
-                let (shrink, why) = smaller.unwrap_or((0, why));
-                let first =
-                    one(seed, kind, shrink, true).err().unwrap_or("right with all tensors stored".into());
-                let why = format!("{why}\nfirst wrong: {first}");
-                let (graph, _) = random_case(seed, kind, size, shrink);
-                if std::env::var("BRICKWORK_ALL").is_ok() {
-                    println!("{kind:?} seed {seed} shrink {shrink}: {why}");
-                    continue;
-                }
-                panic!("{kind:?} seed {seed} shrink {shrink}: {why}\n{:#?}", strip(graph));
+/// One accelerator: machine model and perhaps Verilog. What a run leaves in the buffers the next one finds.
+struct Bench {
+    arch: Arch,
+    machine: Machine,
+    cosim: Option<Cosim>,
+}
+
+impl Bench {
+    fn model(name: &str) -> Bench {
+        let arch = machines::arch(name);
+        Bench { machine: Machine::new(&arch), cosim: None, arch }
+    }
+
+    fn rtl(name: &str) -> Bench {
+        let bench = Bench::model(name);
+        let cosim = Cosim::build(&bench.arch, &BuildOptions::default());
+        Bench { cosim: Some(cosim.unwrap_or_else(|e| panic!("{name}: {e}"))), ..bench }
+    }
+
+    /// Runs a sample everywhere. `Ok(None)`: rightly refused.
+    fn run(&mut self, sample: &Sample, setting: &Setting) -> Result<Option<Program>, String> {
+        let Some(case) = Case::new(&self.arch, sample, setting.all_tensors)? else { return Ok(None) };
+        let options = setting.options();
+        let mut modelled = case.image.clone();
+        let predicted = self.machine.run(&mut modelled, &options.run);
+        case.check(&modelled, &predicted).map_err(|e| format!("machine model: {e}"))?;
+        if let Some(cosim) = &mut self.cosim {
+            let mut image = case.image.clone();
+            let measured = cosim.run_with(&mut image, &options).map_err(|e| format!("RTL: {e}"))?;
+            case.check(&image, &measured).map_err(|e| format!("RTL: {e}"))?;
+            if setting.is_exact() && predicted != measured {
+                return Err(format!("the machine model says\n{predicted:?}\nthe RTL\n{measured:?}"));
+            }
+            if modelled != image {
+                return Err("machine model and RTL leave different memories".into());
             }
         }
+        Ok(Some(case.program))
     }
-    println!("{}: {refused} refused", arch.config.name);
+
+    /// As after power-on.
+    fn power_cycle(&mut self) {
+        self.machine = Machine::new(&self.arch);
+        self.cosim.iter_mut().for_each(Cosim::power_cycle);
+    }
+
+    /// A report of a failure: the smallest sample and setting that fail too.
+    fn explain(&mut self, sample: &Sample, setting: &Setting, why: String) -> String {
+        let plain = Setting::plain();
+        let options = [plain, Setting { all_tensors: setting.all_tensors, ..plain }, *setting];
+        let mut fails = |setting: &Setting, s: &Sample| {
+            self.power_cycle();
+            self.run(s, setting).err()
+        };
+        let Some(setting) = options.into_iter().find(|o| fails(o, sample).is_some()) else {
+            return format!("{why}\nright after power-on: it depends on the cases before");
+        };
+        let small = shrink(sample, SHRINK_TRIES, |s| fails(&setting, s).is_some());
+        let reason = fails(&setting, &small).unwrap_or_default();
+        format!("{why}\nshrunk, {setting:?}: {reason}\n{}", describe(&small))
+    }
 }
 
-/// Without the long lists.
-fn strip(mut graph: Graph) -> Graph {
-    for n in &mut graph.nodes {
-        if let Op::Conv(c) = &mut n.op {
-            c.weights.data.clear();
-            c.requant.channels.truncate(2);
+/// What many cases gave.
+#[derive(Default)]
+struct Tally {
+    cases: u64,
+    refused: u64,
+    exact_cycles: u64,
+    coverage: Coverage,
+    failures: Vec<String>,
+}
+
+impl Tally {
+    fn report(&self, name: &str) {
+        println!(
+            "{name}: {} cases, {} refused, {} with cycles compared, {} failed",
+            self.cases,
+            self.refused,
+            self.exact_cycles,
+            self.failures.len()
+        );
+        println!("{name}: {}", self.coverage.summary());
+        assert!(self.failures.is_empty(), "{} of {} failed", self.failures.len(), self.cases);
+        assert!(self.refused * 4 <= self.cases.max(20), "{} of {} refused", self.refused, self.cases);
+    }
+}
+
+/// One case of `many`.
+fn one(bench: &mut Bench, tally: &mut Tally, seed: u64, kind: Kind, size: usize, setting: &Setting) {
+    let sample = random_case(seed, kind, size);
+    tally.cases += 1;
+    let why = match bench.run(&sample, setting) {
+        Ok(Some(program)) => {
+            let mut has = features(&sample.0, &program, &bench.arch);
+            if bench.cosim.is_some() {
+                has.extend(memory_features(setting).map(String::from));
+                tally.exact_cycles += setting.is_exact() as u64;
+            }
+            return tally.coverage.count(&has);
         }
+        Ok(None) => return tally.refused += 1,
+        Err(why) => why,
+    };
+    let config = &bench.arch.config.name;
+    let place = format!("{config}, {kind:?}, size {size}, seed {seed}, {setting:?}");
+    let report = format!("{place}: {}", bench.explain(&sample, setting, why));
+    println!("FAILED {report}");
+    if std::env::var("BRICKWORK_ALL").is_err() {
+        panic!("{report}");
     }
-    graph
+    tally.failures.push(report);
 }
 
-/// On the machine model. Its buffers start as another program leaves them.
+fn memory_features(setting: &Setting) -> impl Iterator<Item = &'static str> {
+    let stalls = if setting.timing.stall == 0 { "no stalls" } else { "random stalls" };
+    let latency = if setting.timing.latency_cycles > 1 { "latency" } else { "latency 1" };
+    let all = if setting.all_tensors { "all tensors stored" } else { "tensors on chip" };
+    let limit = (setting.beats_per_256 != 0).then_some("limited bandwidth");
+    [stalls, latency, all].into_iter().chain(limit)
+}
+
+fn seeds(cases: u64) -> (std::ops::Range<u64>, bool) {
+    let (first, n) = (number("BRICKWORK_SEED", 1), number("BRICKWORK_CASES", cases));
+    (first..first + n, first == 1 && n >= cases)
+}
+
+/// Kinds one after another on the machine model. Its buffers start as another program leaves them.
 fn on_machine(name: &str, kinds: &[Kind], size: usize, cases: u64) {
-    let arch = arch(name);
-    let mut machine = Machine::new(&arch);
-    many(&arch, kinds, size, cases, |case| {
-        let mut image = case.image()?;
-        let options = RunOptions { watchdog_cycles: 100_000, ..RunOptions::default() };
-        let result = machine.run(&mut image, &options);
-        case.check(&image, &result)
-    });
+    let (mut bench, mut tally) = (Bench::model(name), Tally::default());
+    for seed in seeds(cases).0 {
+        let setting = Setting { all_tensors: seed % 3 == 0, ..Setting::plain() };
+        one(&mut bench, &mut tally, seed, kinds[seed as usize % kinds.len()], size, &setting);
+    }
+    tally.report(name);
 }
 
-/// On the RTL: results, and without memory stalls the cycles and counters of the machine model.
-fn on_rtl(name: &str, size: usize, cases: u64) {
-    let arch = arch(name);
-    let mut cosim = Cosim::build(&arch, &BuildOptions::default()).expect("the simulation builds");
-    let mut machine = Machine::new(&arch);
-    let mut n = 0;
-    many(&arch, &Kind::ALL, size, cases, |case| {
-        n += 1;
-        let stall = if n % 4 == 0 { 100 } else { 0 };
-        let latency_cycles = [40, 1, 13, 200][n as usize / 4 % 4];
-        let timing = MemoryTiming { stall, seed: n, latency_cycles };
-        let mut image = case.image()?;
-        let start = image.clone();
-        let result = cosim.run(&mut image, &timing).map_err(|e| e.to_string())?;
-        case.check(&image, &result)?;
-        if stall != 0 {
-            return Ok(());
-        }
-        let mut modelled = start;
-        let options = RunOptions { timing, ..RunOptions::default() };
-        let model = machine.run(&mut modelled, &options);
-        if model != result {
-            return Err(format!("the machine model says\n{model:?}\nthe RTL\n{result:?}"));
-        }
-        match modelled == image {
-            true => Ok(()),
-            false => Err("machine model and RTL leave different memories".into()),
-        }
-    });
+/// Everything drawn, on the RTL of `configurations`. `complete`: every feature and configuration must occur.
+fn on_rtl(title: &str, configurations: &[&str], size: usize, cases: u64, complete: bool) {
+    let mut benches: BTreeMap<&str, Bench> = BTreeMap::new();
+    let mut tally = Tally::default();
+    let (seeds, whole) = seeds(cases);
+    for seed in seeds.clone() {
+        let mut rng = Rng::new(seed ^ 0xc0f1);
+        let name = rng.pick(configurations);
+        let kind = if rng.one_in(3) { Kind::Network } else { rng.pick(&Kind::ALL) };
+        let bench = benches.entry(name).or_insert_with(|| Bench::rtl(name));
+        one(bench, &mut tally, seed, kind, size, &Setting::random(seed));
+    }
+    println!("{title}: seeds {seeds:?} on {:?}", benches.keys());
+    tally.report(title);
+    if complete && whole {
+        let missing = tally.coverage.missing(&everything());
+        assert!(missing.is_empty(), "never drawn: {missing:?}");
+        assert_eq!(benches.len(), configurations.len(), "every configuration is drawn");
+        assert!(3 * tally.exact_cycles >= tally.cases, "too few cases without stalls");
+    }
+}
+
+/// Features of networks and memories.
+fn everything() -> Vec<String> {
+    const SETTINGS: [&str; 7] = [
+        "no stalls",
+        "random stalls",
+        "limited bandwidth",
+        "latency",
+        "latency 1",
+        "all tensors stored",
+        "tensors on chip",
+    ];
+    required().into_iter().chain(SETTINGS.map(String::from)).collect()
 }
 
 const WINDOWS: [Kind; 3] = [Kind::Conv, Kind::RawConv, Kind::Pool];
-const MIXED: [Kind; 7] =
-    [Kind::Chain, Kind::GlobalSum, Kind::Add, Kind::Concat, Kind::Copy, Kind::Dense, Kind::Reshape];
+const MIXED: [Kind; 8] = [
+    Kind::Chain,
+    Kind::GlobalSum,
+    Kind::Add,
+    Kind::Concat,
+    Kind::Copy,
+    Kind::Dense,
+    Kind::Reshape,
+    Kind::Network,
+];
+/// Small ones, built within a minute each; `drawn_n` is random.
+const FEW: [&str; 6] = ["tiny", "cramped", "odd", "two_bit", "drawn_1", "drawn_2"];
+const MANY: [&str; 14] = [
+    "tiny", "cramped", "odd", "two_bit", "drawn_1", "drawn_2", "drawn_3", "drawn_4", "drawn_5", "drawn_6",
+    "drawn_7", "drawn_8", "drawn_9", "drawn_10",
+];
 
 #[test]
 fn random_windows_on_the_tiny_machine() {
@@ -240,42 +359,44 @@ fn random_windows_on_the_two_bit_machine() {
 
 #[test]
 fn random_graphs_on_the_tiny_machine() {
-    on_machine("tiny", &MIXED, 12, 210);
+    on_machine("tiny", &MIXED, 12, 240);
 }
 
 #[test]
 fn random_graphs_on_the_zynq7020_machine() {
-    on_machine("zynq7020", &MIXED, 20, 70);
+    on_machine("zynq7020", &MIXED, 20, 80);
 }
 
 #[test]
 fn random_graphs_on_the_two_bit_machine() {
-    on_machine("bitfusion", &MIXED, 12, 70);
+    on_machine("bitfusion", &MIXED, 12, 80);
 }
 
 #[test]
 fn random_graphs_on_a_machine_with_cramped_buffers() {
-    on_machine("cramped", &Kind::ALL, 12, 200);
+    on_machine("cramped", &Kind::ALL, 12, 220);
 }
 
 #[test]
-fn random_networks_on_tiny_rtl() {
-    on_rtl("tiny", 8, 100);
+fn random_networks_on_rtl() {
+    on_rtl("few", &FEW, 10, 100, true);
+}
+
+/// In parts: `BRICKWORK_SEED=501 BRICKWORK_CASES=500 cargo test --release ...`.
+#[test]
+#[ignore = "thousands of cases: make test-long"]
+fn thousands_of_random_networks_on_rtl() {
+    on_rtl("many", &MANY, 12, 2000, true);
 }
 
 #[test]
-fn random_networks_with_cramped_buffers_on_rtl() {
-    on_rtl("cramped", 10, 60);
+#[ignore = "simulates the largest configuration: make test-long"]
+fn random_networks_on_zynq7020_rtl() {
+    on_rtl("zynq7020", &["zynq7020"], 12, 60, false);
 }
 
 #[test]
-fn random_networks_on_odd_rtl() {
-    on_rtl("odd", 10, 60);
-}
-
-/// Builds for many minutes: `cargo test -- --ignored`.
-#[test]
-#[ignore = "builds for many minutes"]
-fn random_networks_on_two_bit_bricks_rtl() {
-    on_rtl("bitfusion", 10, 60);
+#[ignore = "builds for many minutes: make test-long"]
+fn random_networks_on_bitfusion_rtl() {
+    on_rtl("bitfusion", &["bitfusion"], 12, 60, false);
 }

@@ -2,6 +2,7 @@
 //! Random integer graphs and inputs, from a seed; shared by the tests of lowering, machine model and co-simulation.
 
 use brickwork_compiler::ir::*;
+use brickwork_compiler::requant;
 
 /// splitmix64.
 pub struct Rng(u64);
@@ -40,15 +41,27 @@ impl Rng {
     }
 }
 
-/// Builds a graph node by node. `scale` divides sizes, for shrinking (1 = as drawn).
+/// Builds a graph node by node.
 pub struct Builder {
     pub graph: Graph,
     pub rng: Rng,
-    shrink: usize,
 }
 
+/// Where the windows of a convolution lie.
+struct Geometry {
+    kernel: [usize; 2],
+    stride: [usize; 2],
+    dilation: [usize; 2],
+    pads: [usize; 4],
+}
+
+/// Longest kernel with its holes.
+const MOST_EXTENT: usize = 13;
+/// Most bit operations of one convolution, lanes without a channel counted: what a small array does in some 100 000 cycles.
+const MOST_WORK: usize = 40_000_000;
+
 impl Builder {
-    pub fn new(seed: u64, shrink: usize) -> Builder {
+    pub fn new(seed: u64) -> Builder {
         let graph = Graph {
             name: format!("random_{seed}"),
             tensors: Vec::new(),
@@ -56,12 +69,11 @@ impl Builder {
             inputs: Vec::new(),
             outputs: Vec::new(),
         };
-        Builder { graph, rng: Rng::new(seed), shrink }
+        Builder { graph, rng: Rng::new(seed) }
     }
 
-    /// A size in `lo..=hi`, halved as often as the shrinking says.
     pub fn size(&mut self, lo: usize, hi: usize) -> usize {
-        (self.rng.size(lo, hi) >> self.shrink).max(lo.min(1)).max(1)
+        self.rng.size(lo, hi)
     }
 
     pub fn ty(&mut self, bits: u8) -> IntType {
@@ -103,6 +115,9 @@ impl Builder {
 
     /// A requantization that brings `+-span` to about the range of `ty`, with random parameters.
     pub fn requant(&mut self, channels: usize, span: i64, ty: IntType) -> Requant {
+        if ty.bits <= 4 && self.rng.one_in(3) {
+            return self.thresholds(channels, span, ty);
+        }
         let rounding = self.rng.pick(&Rounding::ALL);
         let (lo, hi) = ty.range();
         let target = (hi - lo).max(1) as f64;
@@ -141,6 +156,30 @@ impl Builder {
         }
     }
 
+    /// A requantization that counts which of the evenly spaced thresholds of a channel the sum reaches.
+    fn thresholds(&mut self, channels: usize, span: i64, ty: IntType) -> Requant {
+        let (lo, hi) = ty.range();
+        let (limit, count) = (4 * span.clamp(1, 1 << 30), hi - lo);
+        let mut channel = || {
+            let step = self.rng.range(1, 2 * span.clamp(1, 1 << 28) / count + 1);
+            let first = self.rng.range(-span.min(1 << 28), span.min(1 << 28)) - count / 2 * step;
+            let reached = |acc: i64| (acc - first).div_euclid(step) + 1;
+            let rule = |acc: i64| (lo + reached(acc).clamp(0, count)) as i32;
+            let runs = requant::runs(rule, -limit, limit, true).expect("a monotone rule has its runs");
+            requant::solve(&runs, lo as i32, (lo as i32, hi as i32), Rounding::Floor)
+        };
+        let found: Result<Vec<_>, _> = (0..channels).map(|_| channel()).collect();
+        Requant {
+            // a step of 1 is too steep where other thresholds than the last are reached
+            channels: found.unwrap_or_else(|_| vec![requant::identity(Rounding::Floor); channels]),
+            rounding: Rounding::Floor,
+            zero_point: lo as i32,
+            clamp: (lo as i32, hi as i32),
+            table: None,
+            raw: false,
+        }
+    }
+
     fn raw(requant: Requant) -> Requant {
         let channels =
             requant.channels.iter().map(|c| ChannelParams { shift: c.shift.min(2), ..*c }).collect();
@@ -156,6 +195,38 @@ impl Builder {
         }
     }
 
+    /// Windows on an image of `h` x `w` pixels.
+    fn geometry(&mut self, size: [usize; 2]) -> Geometry {
+        let rng = &mut self.rng;
+        let stride = [rng.pick(&[1, 1, 2, 3, 4]), rng.pick(&[1, 1, 2, 3, 4])];
+        let (padded, thick) = (rng.one_in(2), rng.one_in(4));
+        let (mut kernel, mut dilation, mut pads) = ([1; 2], [1; 2], [0; 4]);
+        for a in 0..2 {
+            let mut k = match rng.next() % 4 {
+                0 => 1,
+                1 => rng.size(1, 11),
+                _ => 3,
+            };
+            let mut d = rng.pick(&[1, 1, 1, 2, 3]);
+            let extent = |k: usize, d: usize| (k - 1) * d + 1;
+            if extent(k, d) > if padded { MOST_EXTENT } else { size[a] } {
+                d = 1;
+            }
+            if !padded {
+                k = k.min(size[a]);
+            }
+            let extent = extent(k, d);
+            if padded {
+                let most = if thick { extent - 1 } else { extent / 2 };
+                let needed = extent.saturating_sub(size[a]);
+                pads[a] = rng.size(0, most).max(needed.saturating_sub(extent - 1));
+                pads[a + 2] = rng.size(0, most).max(needed.saturating_sub(pads[a]));
+            }
+            (kernel[a], dilation[a]) = (k, d);
+        }
+        Geometry { kernel, stride, dilation, pads }
+    }
+
     /// A convolution with random geometry. `raw`: 32-bit result.
     pub fn conv(&mut self, input: TensorId, oc: usize, raw: bool) -> TensorId {
         let [h, w, ic] = self.shape(input);
@@ -167,46 +238,56 @@ impl Builder {
         };
         let oc = oc.next_multiple_of(groups);
         let oc = if depthwise && self.rng.one_in(2) { ic } else { oc };
-        let kernel = |rng: &mut Rng| match rng.next() % 4 {
-            0 => 1,
-            1 => rng.size(1, 11),
-            _ => 3,
-        };
-        let mut k =
-            [kernel(&mut self.rng) >> self.shrink, kernel(&mut self.rng) >> self.shrink].map(|k| k.max(1));
-        let mut dilation = [self.rng.pick(&[1, 1, 1, 2, 3]), self.rng.pick(&[1, 1, 1, 2, 3])];
-        let stride = [self.rng.pick(&[1, 1, 2, 3, 4]), self.rng.pick(&[1, 1, 2, 3, 4])];
-        let padded = self.rng.one_in(2);
-        let mut pads = [0; 4];
-        for a in 0..2 {
-            let size = [h, w][a];
-            if (k[a] - 1) * dilation[a] + 1 > size {
-                dilation[a] = 1;
-                k[a] = k[a].min(size);
-            }
-            let extent = (k[a] - 1) * dilation[a] + 1;
-            if padded {
-                pads[a] = self.rng.size(0, extent - 1);
-                pads[a + 2] = self.rng.size(0, extent - 1);
-            }
-        }
-        let (weights, span) = self.weights([oc, k[0], k[1], ic / groups], input);
+        let geometry = self.geometry([h, w]);
         let ty = if raw { IntType::RAW } else { self.act_type() };
-        let out: Vec<usize> = (0..2)
-            .map(|a| ([h, w][a] + pads[a] + pads[a + 2] - (k[a] - 1) * dilation[a] - 1) / stride[a] + 1)
-            .collect();
-        let output = self.tensor([out[0], out[1], oc], ty);
-        let narrow = IntType { bits: 8, signed: true };
-        let requant = self.requant(oc, span, if raw { narrow } else { ty });
-        let requant = if raw { Self::raw(requant) } else { requant };
+        self.conv_of(input, oc, groups, geometry, ty)
+    }
+
+    /// A convolution of the input's size.
+    pub fn conv_same(&mut self, input: TensorId, oc: usize) -> TensorId {
+        let k = self.rng.pick(&[1, 3, 3, 5]);
+        let geometry = Geometry { kernel: [k; 2], stride: [1; 2], dilation: [1; 2], pads: [k / 2; 4] };
+        let ty = self.act_type();
+        self.conv_of(input, oc, 1, geometry, ty)
+    }
+
+    fn conv_of(&mut self, input: TensorId, oc: usize, groups: usize, g: Geometry, ty: IntType) -> TensorId {
+        let [h, w, ic] = self.shape(input);
+        let raw = ty == IntType::RAW;
+        let (mut oc, mut kernel) = (oc, g.kernel);
+        let out = |kernel: [usize; 2]| {
+            [0, 1].map(|a| {
+                let room = [h, w][a] + g.pads[a] + g.pads[a + 2];
+                (room - (kernel[a] - 1) * g.dilation[a] - 1) / g.stride[a] + 1
+            })
+        };
+        let bits = self.type_of(input).bits as usize * 8;
+        let work = |oc: usize, kernel: [usize; 2]| {
+            let terms = kernel[0] * kernel[1] * (ic / groups).next_multiple_of(8);
+            out(kernel).iter().product::<usize>() * terms * oc * bits
+        };
+        while work(oc, kernel) > MOST_WORK && oc > groups {
+            oc = (oc / groups).div_ceil(2) * groups;
+        }
+        let free = g.pads == [0; 4] && g.dilation == [1; 2];
+        while work(oc, kernel) > MOST_WORK && free && kernel != [1; 2] {
+            kernel = kernel.map(|k| k.div_ceil(2));
+        }
+        let (weights, span) = self.weights([oc, kernel[0], kernel[1], ic / groups], input);
+        let [oh, ow] = out(kernel);
+        let output = self.tensor([oh, ow, oc], ty);
+        let requant = match raw {
+            true => Self::raw(self.requant(oc, span, IntType { bits: 8, signed: true })),
+            false => self.requant(oc, span, ty),
+        };
         let pad_code = if self.rng.one_in(2) { 0 } else { self.rng.code(self.graph.tensors[input].ty) };
         self.node(Op::Conv(Conv {
             input,
             output,
             weights,
-            stride,
-            dilation,
-            pads,
+            stride: g.stride,
+            dilation: g.dilation,
+            pads: g.pads,
             pad_code: if self.type_of(input).contains(pad_code as i64) { pad_code } else { 0 },
             groups,
             requant,
@@ -235,7 +316,7 @@ impl Builder {
     /// A pool with random geometry; `plain`: kernel = stride, no pads.
     pub fn pool(&mut self, input: TensorId, max: bool, plain: bool) -> TensorId {
         let [h, w, c] = self.shape(input);
-        let kernel = [h, w].map(|n| self.rng.size(1, 3).min(n));
+        let kernel = [h, w].map(|n| self.rng.size(1, 4).min(n));
         let stride = if plain { kernel } else { [self.rng.size(1, 3), self.rng.size(1, 3)] };
         let mut pads = [0; 4];
         if !plain && self.rng.one_in(2) {
@@ -342,6 +423,66 @@ impl Builder {
         output
     }
 
+    /// Layers one after another, with branches that come together again.
+    pub fn network(&mut self, input: TensorId, size: usize) -> TensorId {
+        let mut last = input;
+        for _ in 0..self.rng.size(2, 5) {
+            let oc = self.size(1, 2 * size);
+            let t = last;
+            last = match self.rng.next() % 12 {
+                0 => self.residual(t),
+                1 => {
+                    let (max, plain) = (self.rng.one_in(2), self.rng.one_in(2));
+                    self.pool(t, max, plain)
+                }
+                2 => self.pool(t, true, true),
+                3 => {
+                    let branch = self.conv_same(t, oc.min(size));
+                    let parts = if self.rng.one_in(2) { vec![t, branch] } else { vec![branch, t] };
+                    self.concat(parts)
+                }
+                4 => self.copy(t),
+                5 => self.conv_same(t, oc),
+                _ => self.conv(t, oc, false),
+            };
+        }
+        match self.rng.next() % 4 {
+            0 => {
+                let mean = self.global_sum(last);
+                let oc = self.size(1, 20);
+                self.conv(mean, oc, true)
+            }
+            1 => {
+                let n = self.shape(last).iter().product();
+                let flat = self.reshape(last, [1, 1, n]);
+                let oc = self.size(1, 12);
+                self.conv(flat, oc, true)
+            }
+            _ => last,
+        }
+    }
+
+    /// A convolution and the sum of its result and its input.
+    fn residual(&mut self, input: TensorId) -> TensorId {
+        let c = self.shape(input)[2];
+        let branch = self.conv_same(input, c);
+        // fewer channels than the input's would be too much work to keep
+        match self.shape(branch) == self.shape(input) {
+            true => self.add(input, branch),
+            false => branch,
+        }
+    }
+
+    /// Makes `out` an output, and some of the other results too.
+    fn finish(&mut self, out: TensorId) {
+        let results: Vec<TensorId> = self.graph.nodes.iter().map(|n| n.op.output()).collect();
+        for t in results {
+            if t == out || self.rng.one_in(12) {
+                self.graph.outputs.push(t);
+            }
+        }
+    }
+
     /// Random codes for all inputs.
     pub fn inputs(&mut self) -> Vec<Vec<i32>> {
         let ids = self.graph.inputs.clone();
@@ -367,11 +508,12 @@ pub enum Kind {
     Copy,
     Dense,
     Reshape,
+    Network,
 }
 
 impl Kind {
     #[allow(dead_code)]
-    pub const ALL: [Kind; 10] = [
+    pub const ALL: [Kind; 11] = [
         Kind::Conv,
         Kind::RawConv,
         Kind::Chain,
@@ -382,12 +524,13 @@ impl Kind {
         Kind::Copy,
         Kind::Dense,
         Kind::Reshape,
+        Kind::Network,
     ];
 }
 
 /// A random graph and inputs for it. `size`: largest height and width; channels up to twice that and more.
-pub fn random_case(seed: u64, kind: Kind, size: usize, shrink: usize) -> (Graph, Vec<Vec<i32>>) {
-    let mut b = Builder::new(seed, shrink);
+pub fn random_case(seed: u64, kind: Kind, size: usize) -> (Graph, Vec<Vec<i32>>) {
+    let mut b = Builder::new(seed);
     let (h, w, c) = (b.size(1, size), b.size(1, size), b.size(1, 2 * size));
     let (h, w) = if b.rng.one_in(8) { (1, 1) } else { (h, w) };
     let c = if b.rng.one_in(6) { 1 } else { c };
@@ -447,8 +590,9 @@ pub fn random_case(seed: u64, kind: Kind, size: usize, shrink: usize) -> (Graph,
             let t = b.reshape(x, [n / c, 1, c]);
             b.copy(t)
         }
+        Kind::Network => b.network(x, size),
     };
-    b.graph.outputs.push(out);
+    b.finish(out);
     let inputs = b.inputs();
     (b.graph, inputs)
 }
