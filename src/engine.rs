@@ -2,7 +2,7 @@
 //! Runs programs on the machine model and on the RTL.
 
 use crate::cli::{Backend, Common};
-use crate::report::Busy;
+use crate::report::{Busy, Simulation};
 use crate::Failure;
 use brickwork_compiler::program::Program;
 use brickwork_sim::cosim::{BuildOptions, Cosim, CosimOptions, Trace, TraceFrom};
@@ -26,6 +26,7 @@ pub struct Watched {
     pub busy: Option<Busy>,
     pub simulated_cycles: u64,
     pub cpu_time: Duration,
+    pub peak_bytes: u64,
 }
 
 /// The two machines, one of which may not be there.
@@ -79,10 +80,22 @@ impl Engine {
         let stats = cosim.stats();
         self.watched.simulated_cycles += stats.simulated_cycles;
         self.watched.cpu_time += stats.cpu_time;
+        self.watched.peak_bytes = self.watched.peak_bytes.max(stats.peak_bytes);
         if self.watched.busy.is_none() && !stats.busy_truncated {
             self.watched.busy = Some(stats.busy.clone());
         }
         finished("RTL", program, image, result)
+    }
+
+    /// Speed and cost of the simulation; `None` without RTL.
+    pub fn simulation(&self) -> Option<Simulation> {
+        let build = self.cosim.as_ref()?.build_cost();
+        let watched = &self.watched;
+        Some(Simulation {
+            cycles_per_second: watched.simulated_cycles as f64 / watched.cpu_time.as_secs_f64().max(1e-9),
+            peak_bytes: watched.peak_bytes,
+            build: *build,
+        })
     }
 
     fn image(&self, program: &Program, inputs: &[Vec<i32>]) -> Result<Image, Failure> {

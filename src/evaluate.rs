@@ -142,7 +142,7 @@ fn empty_report(job: &Job, inputs: usize) -> Report {
         cycles_predicted: None,
         cycles_measured: None,
         cycle_mismatches: None,
-        simulation_hz: None,
+        simulation: None,
         notes: job.model.notes.clone(),
         layers: vec![],
     }
@@ -263,8 +263,7 @@ fn on_machine(
     report.cycles_predicted = Some(predicted.cycles);
     report.cycles_measured = measured.as_ref().map(|r| r.cycles);
     report.cycle_mismatches = (rtl && job.common.stall == 0).then_some(cycles_differ);
-    let seconds = engine.watched.cpu_time.as_secs_f64();
-    report.simulation_hz = rtl.then(|| engine.watched.simulated_cycles as f64 / seconds.max(1e-9));
+    report.simulation = engine.simulation();
     report.layers = layers(job, &program, &predicted, measured.as_ref(), &engine, &exact);
     Ok(produced)
 }

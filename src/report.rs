@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! The result of `run` and `verify`: one object, printed as JSON or as a table.
 
+use brickwork_sim::cosim::BuildCost;
 use serde::Serialize;
 use std::fmt::Write;
 
@@ -24,11 +25,22 @@ pub struct Report {
     pub cycles_measured: Option<u64>,
     /// Inputs whose measured cycles are not the predicted ones; `None` where that cannot be said (memory stalls, no RTL).
     pub cycle_mismatches: Option<usize>,
-    /// Simulated clock cycles per second.
-    pub simulation_hz: Option<f64>,
+    /// Speed and cost of the simulation; `None` without RTL.
+    pub simulation: Option<Simulation>,
     /// What the importer assumed.
     pub notes: Vec<String>,
     pub layers: Vec<Layer>,
+}
+
+/// Speed and cost of the simulation.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Simulation {
+    /// Simulated clock cycles per second of CPU time.
+    pub cycles_per_second: f64,
+    /// Most memory that the simulation process had.
+    pub peak_bytes: u64,
+    /// What building it took, now or when it was built.
+    pub build: BuildCost,
 }
 
 /// One value that differs.
@@ -176,8 +188,16 @@ impl Report {
             }
             text.push('\n');
         }
-        if let Some(hz) = self.simulation_hz {
-            let _ = writeln!(text, "simulated at {:.0} cycles/s", hz);
+        if let Some(Simulation { cycles_per_second, peak_bytes, build }) = self.simulation {
+            let mib = |bytes: u64| bytes >> 20;
+            let _ = writeln!(
+                text,
+                "simulation: {cycles_per_second:.0} cycles per second of CPU time, {} MiB; built in {:.0} s ({:.0} s of CPU time, {} MiB)",
+                mib(peak_bytes),
+                build.seconds,
+                build.cpu_seconds,
+                mib(build.peak_bytes)
+            );
         }
         text
     }

@@ -12,7 +12,6 @@ use brickwork_sim::machine::Machine;
 use hdl_gen::isa::{Instr, LoadDst, Op, Queue};
 use hdl_gen::{Arch, Config};
 use std::error::Error;
-use std::time::Instant;
 
 /// Bit planes of activations, and bits of the weights.
 const PLANES: u32 = 4;
@@ -26,9 +25,15 @@ fn main() -> Result<(), Box<dyn Error>> {
     let config = Config::from_toml(&text, &path).map_err(|e| format!("{e:?}"))?;
     let arch = Arch::new(&config);
 
-    let begin = Instant::now();
     let mut cosim = Cosim::build(&arch, &BuildOptions::default())?;
-    println!("{}: built or found in {:.1} s", config.name, begin.elapsed().as_secs_f64());
+    let build = cosim.build_cost();
+    println!(
+        "{}: built in {:.0} s, {:.0} s of CPU time, peak memory of a process {} MiB",
+        config.name,
+        build.seconds,
+        build.cpu_seconds,
+        build.peak_bytes >> 20
+    );
 
     let mut image = workload(&arch, rounds)?;
     let options = RunOptions { timing: MemoryTiming::default(), ..RunOptions::default() };
@@ -50,10 +55,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         share(c.load_busy)
     );
     println!(
-        "{} cycles in {:.2} s of CPU time: {:.0} cycles/s",
+        "{} cycles in {:.2} s of CPU time: {:.0} cycles/s; peak memory {} MiB",
         stats.simulated_cycles,
         stats.cpu_time.as_secs_f64(),
-        stats.cycles_per_second()
+        stats.cycles_per_second(),
+        stats.peak_bytes >> 20
     );
     Ok(())
 }

@@ -80,7 +80,6 @@ fn program(arguments: &Run, arch: &Arch, inputs: &Batch) -> Result<(Report, Vec<
     }
     let rtl = common.backend == Backend::Rtl;
     let first = cycles.first().ok_or_else(|| Failure::Other(format!("{} holds no inputs", inputs.source)))?;
-    let seconds = engine.watched.cpu_time.as_secs_f64().max(1e-9);
     let layers = program.info.layers.iter().map(|info| {
         let cycles = |r| evaluate::times(&program, r, info).map(|(a, b)| b - a);
         let mut layer = evaluate::described(info);
@@ -100,7 +99,7 @@ fn program(arguments: &Run, arch: &Arch, inputs: &Batch) -> Result<(Report, Vec<
         cycles_measured: rtl.then_some(first.1.cycles),
         cycle_mismatches: (rtl && common.stall == 0)
             .then(|| cycles.iter().filter(|(m, r)| m.cycles != r.cycles || m.marks != r.marks).count()),
-        simulation_hz: rtl.then(|| engine.watched.simulated_cycles as f64 / seconds),
+        simulation: engine.simulation(),
         notes: vec![],
         layers: layers.collect(),
         first_mismatches: mismatches.into_iter().take(10).collect(),

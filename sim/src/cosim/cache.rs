@@ -9,6 +9,8 @@ use hdl_gen::emit::RtlFile;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+use wait4::{ResourceUsage, Wait4};
 
 /// Flags that every simulation is verilated with.
 ///
@@ -42,8 +44,43 @@ const FLAGS: &[&str] = &[
 const TRACE_FLAGS: &[&str] = &["--trace-fst", "--trace-structs"];
 /// The C++ compiler runs with full optimization only on what runs in every cycle.
 const MAKE_FLAGS: &[&str] = &["-j", "2", "OPT_FAST=-O3", "OPT_SLOW=-O0", "OPT_GLOBAL=-O2"];
-/// Name of the executable in its directory.
+/// Names of the executable and of the file that holds its [`BuildCost`] in their directory.
 const EXECUTABLE: &str = "simulation";
+const COST: &str = "cost.json";
+
+/// What building a simulation took: Verilator and the C++ compiler.
+#[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct BuildCost {
+    /// From the first step to the end of the last.
+    pub seconds: f64,
+    /// CPU time of all processes.
+    pub cpu_seconds: f64,
+    /// Most memory that one process had. The compiler runs twice at a time.
+    pub peak_bytes: u64,
+}
+
+impl BuildCost {
+    fn add(&mut self, wall: Duration, used: &ResourceUsage) {
+        self.seconds += wall.as_secs_f64();
+        self.cpu_seconds += (used.utime + used.stime).as_secs_f64();
+        self.peak_bytes = self.peak_bytes.max(used.maxrss);
+    }
+}
+
+/// A built simulation.
+pub struct Executable {
+    pub path: PathBuf,
+    pub cost: BuildCost,
+}
+
+impl Executable {
+    /// What `home` holds, if it is complete.
+    fn found(home: &Path) -> Option<Executable> {
+        let path = home.join(EXECUTABLE);
+        let cost = serde_json::from_slice(&fs::read(home.join(COST)).ok()?).ok()?;
+        path.is_file().then_some(Executable { path, cost })
+    }
+}
 
 /// What a simulation is made from.
 pub struct Sources {
@@ -66,26 +103,27 @@ pub fn default_dir() -> PathBuf {
 /// The executable of `sources`, built now if it is not in `dir`.
 ///
 /// Errors: Verilator missing or failing, the C++ compiler failing (with the end of the log), files.
-pub fn executable(dir: &Path, sources: &Sources) -> Result<PathBuf, CosimError> {
+pub fn executable(dir: &Path, sources: &Sources) -> Result<Executable, CosimError> {
     let version = tool_version()?;
     let key = format!("{:032x}", content_hash(sources, &version));
     fs::create_dir_all(dir).map_err(CosimError::io(format!("make the directory {}", dir.display())))?;
     let dir = dir.canonicalize().map_err(CosimError::io(format!("find {}", dir.display())))?;
-    let (home, exe) = (dir.join(&key), dir.join(&key).join(EXECUTABLE));
-    if exe.is_file() {
-        return Ok(exe);
+    let home = dir.join(&key);
+    if let Some(executable) = Executable::found(&home) {
+        return Ok(executable);
     }
     let lock_path = dir.join(format!("{key}.lock"));
     let lock =
         fs::File::create(&lock_path).map_err(CosimError::io(format!("make {}", lock_path.display())))?;
     lock.lock().map_err(CosimError::io(format!("lock {}", lock_path.display())))?;
-    if !exe.is_file() {
-        let work = dir.join(format!("{key}.tmp"));
-        build(&work, sources)?;
-        let _ = fs::remove_dir_all(&home);
-        fs::rename(&work, &home).map_err(CosimError::io(format!("rename {}", work.display())))?;
+    if let Some(executable) = Executable::found(&home) {
+        return Ok(executable);
     }
-    Ok(exe)
+    let work = dir.join(format!("{key}.tmp"));
+    let cost = build(&work, sources)?;
+    let _ = fs::remove_dir_all(&home);
+    fs::rename(&work, &home).map_err(CosimError::io(format!("rename {}", work.display())))?;
+    Ok(Executable { path: home.join(EXECUTABLE), cost })
 }
 
 fn verilator() -> String {
@@ -100,8 +138,8 @@ fn tool_version() -> Result<String, CosimError> {
     }
 }
 
-/// Verilates and compiles in `work`, which holds Verilog, log and executable afterwards, not the objects.
-fn build(work: &Path, sources: &Sources) -> Result<(), CosimError> {
+/// Verilates and compiles in `work`, which holds Verilog, log, cost and executable afterwards, not the objects.
+fn build(work: &Path, sources: &Sources) -> Result<BuildCost, CosimError> {
     let _ = fs::remove_dir_all(work);
     let (rtl, obj) = (work.join("rtl"), work.join("obj"));
     for (dir, files) in [(&rtl, &sources.rtl), (&obj, &sources.harness)] {
@@ -120,29 +158,39 @@ fn build(work: &Path, sources: &Sources) -> Result<(), CosimError> {
     let settings = sources.harness.iter().filter(|f| f.name.ends_with(".vlt"));
     verilate.args(settings.map(|f| format!("obj/{}", f.name)));
     verilate.args(sources.rtl.iter().map(|f| format!("rtl/{}", f.name)));
-    run_step("verilator", verilate, &log)?;
+    let mut cost = BuildCost::default();
+    run_step("verilator", verilate, &log, &mut cost)?;
     let mut make = Command::new("make");
     make.current_dir(&obj).args(["-f", "Vtop.mk"]).args(MAKE_FLAGS);
-    run_step("make", make, &log)?;
+    run_step("make", make, &log, &mut cost)?;
     let exe = work.join(EXECUTABLE);
     fs::rename(obj.join("Vtop"), &exe)
         .map_err(CosimError::io(format!("move the executable to {}", exe.display())))?;
     let _ = fs::remove_dir_all(&obj);
-    Ok(())
+    let (path, text) = (work.join(COST), serde_json::to_vec_pretty(&cost).expect("plain data serializes"));
+    fs::write(&path, text).map_err(CosimError::io(format!("write {}", path.display())))?;
+    Ok(cost)
 }
 
 /// Runs one step with its output appended to `log`.
-fn run_step(step: &'static str, mut command: Command, log: &Path) -> Result<(), CosimError> {
+fn run_step(
+    step: &'static str,
+    mut command: Command,
+    log: &Path,
+    cost: &mut BuildCost,
+) -> Result<(), CosimError> {
     let doing = format!("write {}", log.display());
     let out =
         fs::OpenOptions::new().create(true).append(true).open(log).map_err(CosimError::io(doing.clone()))?;
     let err = out.try_clone().map_err(CosimError::io(doing))?;
-    let status =
-        command.stdin(Stdio::null()).stdout(out).stderr(err).status().map_err(|e| match e.kind() {
-            std::io::ErrorKind::NotFound => CosimError::ToolMissing { tool: step.into() },
-            _ => CosimError::Io { doing: format!("run {step}"), source: e },
-        })?;
-    if status.success() {
+    let begin = Instant::now();
+    let child = command.stdin(Stdio::null()).stdout(out).stderr(err).spawn();
+    let end = child.and_then(|mut c| c.wait4()).map_err(|e| match e.kind() {
+        std::io::ErrorKind::NotFound => CosimError::ToolMissing { tool: step.into() },
+        _ => CosimError::Io { doing: format!("run {step}"), source: e },
+    })?;
+    cost.add(begin.elapsed(), &end.rusage);
+    if end.status.success() {
         return Ok(());
     }
     let text = fs::read(log).map(|b| String::from_utf8_lossy(&b).into_owned()).unwrap_or_default();

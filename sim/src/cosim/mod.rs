@@ -10,10 +10,11 @@ pub mod harness;
 pub mod protocol;
 pub mod session;
 
+pub use cache::BuildCost;
 pub use error::{CosimError, Violation};
 pub use protocol::PortStats;
 use protocol::{Command, Reply, Stop};
-use session::{unexpected, Session};
+use session::{unexpected, Ran, Session};
 
 use crate::image::{region_base, Counters, Image, MemoryTiming, RunOptions, RunResult, PROGRAM_BASE};
 use hdl_gen::emit::{self, RtlFile};
@@ -82,6 +83,8 @@ pub struct RunStats {
     /// Clock cycles simulated from the answered write of CTRL to the interrupt, and the CPU time that they took.
     pub simulated_cycles: u64,
     pub cpu_time: Duration,
+    /// Most memory that the simulation process ever had.
+    pub peak_bytes: u64,
     /// Per queue (see [`hdl_gen::isa::Queue`]): the cycles `first..end` in which its unit was busy, in order.
     pub busy: [Vec<(u64, u64)>; 4],
     /// The list was too long and ends early.
@@ -100,7 +103,7 @@ impl RunStats {
 /// registers and memories the next one finds.
 pub struct Cosim {
     arch: Arch,
-    executable: PathBuf,
+    executable: cache::Executable,
     power_on_seed: u32,
     session: Option<Session>,
     stats: RunStats,
@@ -137,7 +140,12 @@ impl Cosim {
 
     /// The simulation's executable; Verilog and build log stand beside it.
     pub fn executable(&self) -> &std::path::Path {
-        &self.executable
+        &self.executable.path
+    }
+
+    /// What building the executable took, now or when it was built.
+    pub fn build_cost(&self) -> &BuildCost {
+        &self.executable.cost
     }
 
     /// Switches the machine off and on: everything in it is lost.
@@ -170,7 +178,7 @@ impl Cosim {
         cycles: u64,
     ) -> Result<bool, CosimError> {
         let result = self.start(image, options).and_then(|()| {
-            let (stop, ..) = self.session()?.run(cycles)?;
+            let stop = self.session()?.run(cycles)?.stop;
             self.soft_reset()?;
             self.read_back(image)?;
             Ok(stop == Stop::Cycles)
@@ -187,7 +195,7 @@ impl Cosim {
     /// The simulation process; started, and its identity checked, if there is none.
     pub fn session(&mut self) -> Result<&mut Session, CosimError> {
         if self.session.as_ref().is_none_or(|s| !s.usable()) {
-            let mut session = Session::start(&self.executable, self.power_on_seed)?;
+            let mut session = Session::start(&self.executable.path, self.power_on_seed)?;
             check_identity(&mut session, &self.arch)?;
             self.session = Some(session);
         }
@@ -225,7 +233,7 @@ impl Cosim {
     /// Runs to the end and collects the result.
     fn complete(&mut self, image: &mut Image, options: &CosimOptions) -> Result<RunResult, CosimError> {
         let session = self.session()?;
-        let (stop, cycles, nanoseconds) = session.run(options.max_cycles)?;
+        let Ran { stop, cycles, cpu_time, peak_bytes } = session.run(options.max_cycles)?;
         match stop {
             Stop::Irq => {}
             Stop::Violation => return Err(unexpected(&stop)), // `exec` has returned the violations
@@ -237,8 +245,7 @@ impl Cosim {
         let mut result = read_result(session)?;
         let (marks, stats) = read_monitor(session, result.cycles)?;
         result.marks = marks;
-        self.stats =
-            RunStats { simulated_cycles: cycles, cpu_time: Duration::from_nanos(nanoseconds), ..stats };
+        self.stats = RunStats { simulated_cycles: cycles, cpu_time, peak_bytes, ..stats };
         match result.error {
             Some(_) => self.soft_reset()?,
             None => self.finish()?,

@@ -95,6 +95,7 @@ pub enum Reply {
         stop: Stop,
         cycles: u64,
         nanoseconds: u64,
+        peak_bytes: u64,
     },
     /// `[(id, cycle)]`
     Marks(Vec<(u16, u64)>),
@@ -179,9 +180,12 @@ impl Command<'_> {
             })?),
             Command::RegWrite { .. } => Reply::Written { response: u8_of(r)? },
             Command::RegRead { .. } => Reply::Read { value: u32_of(r)?, response: u8_of(r)? },
-            Command::Run { .. } => {
-                Reply::Ran { stop: stop_of(r)?, cycles: u64_of(r)?, nanoseconds: u64_of(r)? }
-            }
+            Command::Run { .. } => Reply::Ran {
+                stop: stop_of(r)?,
+                cycles: u64_of(r)?,
+                nanoseconds: u64_of(r)?,
+                peak_bytes: u64_of(r)?,
+            },
             Command::Marks => Reply::Marks(list(r, |r| Ok((u16_of(r)?, u64_of(r)?)))?),
             Command::Busy => {
                 let full = u8_of(r)? != 0;

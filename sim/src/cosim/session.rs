@@ -7,6 +7,7 @@ use std::io::{BufReader, BufWriter, Read, Write};
 use std::path::Path;
 use std::process::{Child, ChildStderr, ChildStdin, ChildStdout};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 /// A simulation process and its pipes. Dropping it ends the process.
 pub struct Session {
@@ -15,6 +16,17 @@ pub struct Session {
     from: BufReader<ChildStdout>,
     stderr: Option<JoinHandle<String>>,
     violated: bool,
+}
+
+/// Why and when [`Session::run`] stopped, and what it took.
+#[derive(Clone, Debug)]
+pub struct Ran {
+    pub stop: Stop,
+    /// Clock cycles.
+    pub cycles: u64,
+    pub cpu_time: Duration,
+    /// Most memory that the process ever had.
+    pub peak_bytes: u64,
 }
 
 /// Bytes of the process's messages that are kept.
@@ -98,10 +110,12 @@ impl Session {
         Ok(())
     }
 
-    /// Runs until the interrupt or for `max_cycles`. Returns why it stopped, clock cycles and nanoseconds of CPU time.
-    pub fn run(&mut self, max_cycles: u64) -> Result<(Stop, u64, u64), CosimError> {
+    /// Runs until the interrupt or for `max_cycles`.
+    pub fn run(&mut self, max_cycles: u64) -> Result<Ran, CosimError> {
         match self.exec(&[Command::Run { max_cycles }])?.pop() {
-            Some(Reply::Ran { stop, cycles, nanoseconds }) => Ok((stop, cycles, nanoseconds)),
+            Some(Reply::Ran { stop, cycles, nanoseconds, peak_bytes }) => {
+                Ok(Ran { stop, cycles, cpu_time: Duration::from_nanos(nanoseconds), peak_bytes })
+            }
             other => Err(unexpected(&other)),
         }
     }
