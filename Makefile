@@ -8,7 +8,9 @@ BRICKWORK = $(CARGO) run --quiet --
 # Runs one command; if it fails, prints how to repeat it.
 run = @$(1) || { status=$$?; printf '\nfailed; repeat with:\n  %s\n' '$(subst ','\'',$(1))' >&2; exit $$status; }
 
-.PHONY: help demo gen test test-long lint fmt clippy rtl-lint bless setup setup-test clean
+PYTHON ?= python3
+
+.PHONY: help demo gen synth test test-long lint fmt clippy rtl-lint bless setup setup-test clean
 
 help: ## Print this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -19,6 +21,9 @@ demo: setup ## Generate zynq7020, compile a network, run real digits on the RTL,
 
 gen: ## Generate the Verilog of CONFIG (default configs/zynq7020.toml) into build/
 	$(call run,$(BRICKWORK) gen $(CONFIG))
+
+synth: gen ## Synthesize CONFIG with Yosys: LUT, FF, block RAM, DSP of every module, and the table of the README
+	$(call run,$(PYTHON) tools/synth.py build/$(basename $(notdir $(CONFIG))) --readme README.md)
 
 test: setup-test lint ## All that CI runs: lint and every test but the long ones
 	$(call run,$(CARGO) test --workspace)

@@ -4,6 +4,7 @@
 use crate::out_dir::Tree;
 use crate::Failure;
 use hdl_gen::emit::{self, Derived};
+use hdl_gen::fit::Device;
 use hdl_gen::isa::{ID_VALUE, VERSION_VALUE};
 use hdl_gen::{Arch, Config};
 use serde::Serialize;
@@ -27,6 +28,8 @@ pub struct ConfigJson<'a> {
     pub id: u32,
     pub version: u32,
     pub binary_macs_per_cycle: u64,
+    /// What the device holds; null where the part is not known.
+    pub device: Option<&'static Device>,
     /// Bits of the on-chip memories by name.
     pub memory_bits: MemoryBits,
     pub arch: &'a Arch,
@@ -102,6 +105,7 @@ fn config_json(arch: &Arch, files: Vec<&str>) -> Result<String, Failure> {
         id: ID_VALUE,
         version: VERSION_VALUE,
         binary_macs_per_cycle: arch.binary_macs(),
+        device: Device::of_part(&arch.config.device.part),
         memory_bits: MemoryBits::new(arch),
         arch,
         derived: Derived::new(arch),

