@@ -24,10 +24,12 @@ pub enum FloatRounding {
     HalfUp,
     /// To nearest, ties toward zero.
     HalfDown,
+    /// To nearest, ties away from zero, exactly (NumPy's additions of a half round themselves).
+    HalfAway,
 }
 
 impl FloatRounding {
-    /// Rounds in the float32 operations that NumPy uses for the mode.
+    /// Rounds in the float32 operations that NumPy (for `HalfAway`, TFLite) uses for the mode.
     pub fn round(self, x: f32) -> f32 {
         match self {
             FloatRounding::HalfEven => x.round_ties_even(),
@@ -36,6 +38,7 @@ impl FloatRounding {
             FloatRounding::Up => sign(x) * x.abs().ceil(),
             FloatRounding::Down => x.trunc(),
             FloatRounding::HalfUp => sign(x) * (x.abs() + 0.5).floor(),
+            FloatRounding::HalfAway => x.round(),
             FloatRounding::HalfDown => sign(x) * (x.abs() - 0.5).ceil(),
         }
     }

@@ -94,11 +94,14 @@ impl std::error::Error for ImportError {}
 pub fn import(path: &Path) -> Result<Imported, Vec<ImportError>> {
     let shown = path.display().to_string();
     let name = path.file_stem().map_or("model".into(), |s| s.to_string_lossy().into_owned());
-    match path.extension().and_then(|e| e.to_str()) {
-        Some("onnx") => {
-            let bytes = std::fs::read(path).map_err(|e| vec![ImportError::file(&shown, e.to_string())])?;
-            crate::onnx::import(&name, &bytes)
+    let importer = match path.extension().and_then(|e| e.to_str()) {
+        Some("onnx") => crate::onnx::import,
+        Some("tflite") => crate::tflite::import,
+        _ => {
+            let reason = "unknown model format: the file name must end in .onnx or .tflite";
+            return Err(vec![ImportError::file(shown, reason)]);
         }
-        _ => Err(vec![ImportError::file(shown, "unknown model format: the file name must end in .onnx")]),
-    }
+    };
+    let bytes = std::fs::read(path).map_err(|e| vec![ImportError::file(&shown, e.to_string())])?;
+    importer(&name, &bytes)
 }

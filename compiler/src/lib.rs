@@ -12,3 +12,4 @@ pub mod onnx;
 pub mod program;
 pub mod requant;
 pub mod tail;
+pub mod tflite;

@@ -5,6 +5,7 @@
 
 use crate::functions::{softmax, Function};
 use crate::npz::{Array, Data};
+use crate::tflite::code::CodeOp;
 use serde::{Deserialize, Serialize};
 
 /// One operator of the host.
@@ -21,6 +22,8 @@ pub struct HostNode {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum HostOp {
     Constant(Vec<f32>),
+    /// On codes, as TFLite computes it.
+    Codes(CodeOp),
     /// Same elements, other shape.
     Reshape,
     /// Element i is element `order[i]` of the input: transpositions, slices, repetitions.
@@ -86,6 +89,7 @@ impl HostOp {
     pub fn kind(&self) -> &'static str {
         match self {
             HostOp::Constant(_) => "constant",
+            HostOp::Codes(op) => op.kind(),
             HostOp::Reshape => "reshape",
             HostOp::Pick(_) => "rearrange",
             HostOp::Concat { .. } => "concat",
@@ -105,6 +109,7 @@ impl HostNode {
         let first = || inputs[0];
         let data = match &self.op {
             HostOp::Constant(values) => Data::F32(values.clone()),
+            HostOp::Codes(op) => op.run(first()),
             HostOp::Reshape => first().data.clone(),
             HostOp::Pick(order) => picked(&first().data, order),
             HostOp::Concat { axis } => concat(inputs, *axis),
