@@ -48,10 +48,10 @@ class Memory {
         }
     }
 
-    // Response of the beat at `addr`.
+    // Response of the 8-byte beat at `addr`.
     uint8_t response(uint64_t addr) const {
         for (const Fault& f : faults) {
-            if (addr >= f.start && addr - f.start < f.bytes) return f.resp;
+            if (f.start < addr + 8 && addr < f.start + f.bytes) return f.resp;
         }
         return RESP_OKAY;
     }

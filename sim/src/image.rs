@@ -62,14 +62,15 @@ pub struct Fault {
 }
 
 impl Fault {
-    pub fn covers(&self, address: u64) -> bool {
-        address >= self.start && address - self.start < self.bytes
+    /// One of the `bytes` bytes from `address` on answers with the error.
+    pub fn touches(&self, address: u64, bytes: u64) -> bool {
+        self.start < address + bytes && address < self.start + self.bytes
     }
 }
 
 /// How a program is run.
 ///
-/// A read beat at a faulty address answers with the error and data 0; a write burst with at least one faulty beat answers
+/// A beat is faulty when one of its 8 bytes is. A faulty read beat answers with the error and data 0; a write burst with at least one faulty beat answers
 /// with the error and none of its faulty beats is stored.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct RunOptions {

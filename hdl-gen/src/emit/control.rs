@@ -75,7 +75,9 @@ struct RegisterRow {
 struct DispatcherVars {
     opcodes: Vec<OpcodeRow>,
     loads: Vec<LoadRow>,
+    /// The bits of a byte offset that are 0.
     offset_low: String,
+    dram_low: String,
     has_missing: bool,
     /// A `post.mode` that asks for what the configuration lacks.
     missing: String,
@@ -161,11 +163,15 @@ fn dispatcher_vars(arch: &Arch) -> DispatcherVars {
     let features = [("table", arch.has_table), ("add", arch.has_add), ("bipolar", arch.has_sum_column)];
     let missing: Vec<String> =
         features.iter().filter(|(_, has)| !has).map(|(name, _)| select(name)).collect();
-    let offset = Op::Load.def().field("offset").expect("in the table").lo;
+    let low_bits = |op: Op| {
+        let lo = op.def().field("offset").expect("in the table").lo;
+        format!("ir_q[{}:{lo}]", lo + 2)
+    };
     DispatcherVars {
         opcodes: opcodes.collect(),
         loads: load_rows(arch),
-        offset_low: format!("ir_q[{}:{}]", offset + 2, offset),
+        offset_low: low_bits(Op::Load),
+        dram_low: low_bits(Op::PostDram),
         has_missing: !missing.is_empty(),
         missing: missing.join(" || "),
     }

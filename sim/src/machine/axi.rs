@@ -93,7 +93,7 @@ impl ReadPort {
             self.bursts.pop_front();
         }
         let address = start.wrapping_add(8 * index);
-        let error = self.faults.iter().any(|f| f.covers(address as u64));
+        let error = self.faults.iter().any(|f| f.touches(address as u64, 8));
         Some(Beat { address, error })
     }
 }

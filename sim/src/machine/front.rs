@@ -24,6 +24,7 @@ pub fn check(arch: &Arch, instr: Instr, first: bool) -> Result<(), ErrorCode> {
             let within = |field: &str, max: u32| (1..=max as i64).contains(&instr.get(field));
             within("rows", arch.rows) && within("groups", arch.groups)
         }
+        Op::PostDram => instr.get("offset") % 8 == 0,
         Op::PostMode => {
             let lacks = |field: &str, has: bool| instr.flag(field) && !has;
             !lacks("table", arch.has_table)

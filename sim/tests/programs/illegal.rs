@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Programs with one fault.
 
+use crate::coverage::Cause;
+use crate::fuzz;
 use crate::rng::Rng;
 use crate::task::Case;
 use brickwork_sim::image::{region_base, Fault, Image, MemoryTiming, RunOptions, PROGRAM_BASE};
-use hdl_gen::isa::{ErrorCode, Instr, LoadDst, Op, Queue};
+use hdl_gen::isa::{ErrorCode, Instr, LoadDst, Op, Queue, INSTRUCTIONS};
 use hdl_gen::Arch;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -141,52 +143,83 @@ fn illegal_opcode(rng: &mut Rng) -> Instr {
     }
 }
 
+/// An instruction that is refused for its operands.
 fn illegal_operand(arch: &Arch, rng: &mut Rng) -> Instr {
+    let all: Vec<Cause> =
+        Cause::all(arch).into_iter().filter(|c| fuzz::code(*c) == ErrorCode::BadOperand).collect();
+    let cause = rng.pick(&all);
+    instruction(cause, arch, rng).expect("bad operands are causes of one instruction")
+}
+
+/// The instruction that is refused because of `cause`, if that is a matter of one instruction.
+pub fn instruction(cause: Cause, arch: &Arch, rng: &mut Rng) -> Option<Instr> {
     let with = |op, fields: &[(&str, i64)]| {
         fields.iter().fold(Instr::new(op), |i, (f, v)| i.with(f, *v).unwrap_or_else(|e| panic!("{e}")))
     };
-    let shift =
-        |rows: u32, groups: u32| with(Op::WgtShift, &[("rows", rows as i64), ("groups", groups as i64)]);
-    let load = |dst: i64, base: u32, words: u32, rows: u32| {
-        with(Op::Load, &[("dst", dst), ("base", base as i64), ("words", words as i64), ("rows", rows as i64)])
+    let shift = |rows: i64, groups: i64| with(Op::WgtShift, &[("rows", rows), ("groups", groups)]);
+    let load = |dst: i64, base: i64, words: i64, rows: i64| {
+        with(Op::Load, &[("dst", dst), ("base", base), ("words", words), ("rows", rows)])
     };
-    let dst = rng.pick(&LoadDst::ALL);
-    let depth = arch.load_depth(dst);
-    match rng.below(9) {
-        0 => shift(0, 1),
-        1 => shift(arch.rows + 1, 1),
-        2 => shift(1, 0),
-        3 => shift(1, arch.groups + 1),
-        4 => load(rng.range(5, 7), 0, 1, 1),
-        5 => load(dst as i64, depth, 1, 1),
-        6 => load(dst as i64, depth - 3, 4, 1),
-        7 => load(LoadDst::Act as i64, 1, arch.bank_depth / 4, 4),
-        _ => own_token(rng),
-    }
+    let (rows, groups) = (arch.rows as i64, arch.groups as i64);
+    let offset = if rng.percent(50) { rng.range(1, 7) } else { u32::MAX as i64 };
+    let own = |queue: Queue, rng: &mut Rng| {
+        let ops: Vec<Op> = INSTRUCTIONS.iter().filter(|i| i.queue == Some(queue)).map(|i| i.op).collect();
+        match rng.pick(&ops) {
+            Op::Load => load(0, 0, 1, 1),
+            Op::WgtShift => shift(1, 1),
+            op => Instr::new(op),
+        }
+    };
+    Some(match cause {
+        Cause::UnknownOpcode => illegal_opcode(rng),
+        Cause::OwnWait(queue) => own(queue, rng).wait(queue.bit()),
+        Cause::OwnSignal(queue) => own(queue, rng).signal(queue.bit()),
+        Cause::EndWait => Instr::new(Op::End).wait(1 << rng.below(4)),
+        Cause::EndSignal => Instr::new(Op::End).signal(1 << rng.below(4)),
+        Cause::LoadDestination => load(rng.pick(&[5, 6, 7, 7]), 0, 1, 1),
+        Cause::LoadNoTable => load(LoadDst::Table as i64, 0, 1, 1),
+        Cause::LoadNoWords => load(rng.range(0, 3), 0, 0, 1),
+        Cause::LoadNoRows => load(rng.range(0, 3), 0, 1, 0),
+        Cause::LoadManyRows(dst) => load(dst as i64, 0, 1, rng.range(2, 16)),
+        Cause::LoadOffset => with(Op::Load, &[("offset", offset), ("words", 1), ("rows", 1)]),
+        Cause::LoadRange(dst) => {
+            let depth = arch.load_depth(dst) as i64;
+            let words = rng.range(1, 4);
+            match rng.below(if dst == LoadDst::Act { 8 } else { 4 }) {
+                0 => load(dst as i64, depth.min(65535) - words + 1, words.max(2), 1),
+                1 => load(dst as i64, 65535, 2.max((depth - 65535) + 1), 1),
+                2 => load(dst as i64, depth - 3, 4, 1),
+                3 => load(dst as i64, depth.min(65535), 65535, 1),
+                4..=6 => load(dst as i64, 0, (depth / 4095 + 1).min(65535), 4095),
+                _ => load(dst as i64, 1, (depth / 4).max(1), 4),
+            }
+        }
+        Cause::ShiftNoRows => shift(0, rng.range(1, groups)),
+        Cause::ShiftRows => shift(rng.pick(&[rows + 1, 63]), rng.range(1, groups)),
+        Cause::ShiftNoGroups => shift(rng.range(1, rows), 0),
+        Cause::ShiftGroups => shift(rng.range(1, rows), rng.pick(&[groups + 1, 255, 255, 255])),
+        Cause::NoTable => with(Op::PostMode, &[("table", 1)]),
+        Cause::NoAdd => with(Op::PostMode, &[("add", 1)]),
+        Cause::NoBipolar => with(Op::PostMode, &[("bipolar", 1)]),
+        Cause::DramOffset => with(Op::PostDram, &[("offset", offset), ("words", 1)]),
+        _ => return None,
+    })
 }
 
-/// A token from a queue to itself, or one for the dispatcher.
-fn own_token(rng: &mut Rng) -> Instr {
-    let list = [Op::LoadNop, Op::WgtNop, Op::PassNop, Op::PostNop, Op::End];
-    let op = rng.pick(&list);
-    let mask = op.def().queue.map_or(1 << rng.below(4), |q| q.bit());
-    let i = Instr::new(op);
-    if rng.percent(50) {
-        i.wait(mask)
-    } else {
-        i.signal(mask)
-    }
+/// The instruction of a queue that moves tokens only.
+pub fn nop(queue: Queue) -> Instr {
+    Instr::new(match queue {
+        Queue::Load => Op::LoadNop,
+        Queue::Wgt => Op::WgtNop,
+        Queue::Pass => Op::PassNop,
+        Queue::Post => Op::PostNop,
+    })
 }
 
 fn waits_forever(rng: &mut Rng) -> Instr {
-    let (op, own) = rng.pick(&[
-        (Op::LoadNop, Queue::Load),
-        (Op::WgtNop, Queue::Wgt),
-        (Op::PassNop, Queue::Pass),
-        (Op::PostNop, Queue::Post),
-    ]);
+    let own = rng.pick(&Queue::ALL);
     let others: Vec<Queue> = Queue::ALL.into_iter().filter(|q| *q != own).collect();
-    Instr::new(op).wait(rng.pick(&others).bit())
+    nop(own).wait(rng.pick(&others).bit())
 }
 
 /// The next load from region 0 at or behind `at`, around the end of the program.

@@ -4,6 +4,8 @@
 //! `BRICKWORK_CASES` sets how many each test runs, `BRICKWORK_SEED` the first seed, `BRICKWORK_CONFIG` the configuration. A failure prints its seed and the
 //! smallest program found that still fails.
 
+mod coverage;
+mod fuzz;
 mod generate;
 mod illegal;
 mod rng;
@@ -12,6 +14,8 @@ mod task;
 use brickwork_sim::cosim::{BuildOptions, Cosim, CosimError};
 use brickwork_sim::image::{Image, MemoryTiming, RunOptions, RunResult};
 use brickwork_sim::machine::Machine;
+use coverage::Coverage;
+use fuzz::Fuzz;
 use hdl_gen::{Arch, Config};
 use task::{listing, shrink, Case};
 
@@ -186,6 +190,67 @@ fn the_machine_model_refuses_illegal_programs_alike() {
             assert_eq!(difference, None, "seed {seed} {kind:?}\n{}", listing(&bad.image));
         }
     }
+}
+
+/// Programs of instructions with any field values, half of them with one of all possible faults.
+#[test]
+fn random_instructions_end_alike() {
+    let arch = arch();
+    let mut sim = build(&arch);
+    let mut coverage = Coverage::default();
+    for seed in seeds(5, 500) {
+        fuzz_case(&arch, &mut sim, seed, &mut coverage);
+    }
+    println!("{coverage}");
+    if env("BRICKWORK_CASES", 500) >= 500 {
+        assert_eq!(coverage.missing(&arch), Vec::<String>::new(), "{coverage}");
+    }
+}
+
+fn fuzz_case(arch: &Arch, sim: &mut Cosim, seed: u64, coverage: &mut Coverage) {
+    let case = fuzz::program(arch, seed);
+    let result = fuzz_difference(arch, sim, &case).unwrap_or_else(|reason| {
+        let (small, reason) = shrink_fuzz(arch, sim, &case).unwrap_or((case.image.clone(), reason));
+        panic!("seed {seed} {:?}, defined: {}\n{reason}\n{}", case.cause, case.defined, listing(&small))
+    });
+    let at = result.error.map_or(usize::MAX, |e| e.1 as usize);
+    case.image.program.iter().take(at.saturating_add(1)).for_each(|i| coverage.instruction(*i));
+    match result.error {
+        None => coverage.complete += 1,
+        Some((code, _)) => {
+            coverage.failed += 1;
+            case.cause.filter(|c| fuzz::code(*c) == code).into_iter().for_each(|c| coverage.cause(c));
+        }
+    }
+}
+
+/// The result, where RTL and model agree.
+fn fuzz_difference(arch: &Arch, sim: &mut Cosim, case: &Fuzz) -> Result<RunResult, String> {
+    let (memory, result) = rtl(sim, &case.image, &case.options).map_err(|e| e.to_string())?;
+    let mut modelled = case.image.clone();
+    let model = Machine::new(arch).run(&mut modelled, &case.options);
+    if model != result {
+        return Err(format!("RTL   {result:?}\nmodel {model:?}"));
+    }
+    match memory_difference(&memory, &modelled).filter(|_| case.defined) {
+        Some(d) => Err(format!("the RTL is expected, the model got: {d}")),
+        None => Ok(result),
+    }
+}
+
+/// The shortest part of `case` found that still differs, and how.
+fn shrink_fuzz(arch: &Arch, sim: &mut Cosim, case: &Fuzz) -> Option<(Image, String)> {
+    let mut best = None;
+    let mut keep = vec![true; case.len()];
+    for n in (0..keep.len()).rev() {
+        keep[n] = false;
+        let smaller = case.only(&keep)?;
+        match fuzz_difference(arch, sim, &smaller) {
+            Err(reason) => best = Some((smaller.image, reason)),
+            Ok(_) => keep[n] = true,
+        }
+    }
+    best
 }
 
 fn model_difference(arch: &Arch, sim: &mut Cosim, image: &Image, options: &RunOptions) -> Option<String> {

@@ -306,7 +306,7 @@ impl PostFunction {
 
     fn store(&mut self, word: u64, regions: &mut [Vec<u8>; 4]) {
         let at = self.cursor.step() as u64;
-        let faulty = self.faults.iter().any(|f| (at..at + 8).any(|byte| f.covers(byte)));
+        let faulty = self.faults.iter().any(|f| f.touches(at, 8));
         let done = if faulty { None } else { overwrite(at, word, regions) };
         self.overwritten.push(done);
     }

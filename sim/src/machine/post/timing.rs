@@ -510,8 +510,7 @@ impl Store {
     }
 
     fn is_faulty(&self, address: u32, words: u32) -> bool {
-        let bytes = address as u64..address as u64 + 8 * words as u64;
-        self.faults.iter().any(|f| f.start < bytes.end && bytes.start < f.start + f.bytes)
+        self.faults.iter().any(|f| f.touches(address as u64, 8 * words as u64))
     }
 
     fn last_beat(&mut self) {
