@@ -59,6 +59,30 @@ pub struct TensorInfo {
     /// Byte offset in the region.
     pub offset: usize,
     pub form: TensorForm,
+    /// An input that is stored in another arrangement.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gather: Option<Gather>,
+}
+
+/// How an input `[h, w, c]` is stored: a stored pixel holds, for every row offset, for every column offset, the channels of one
+/// input pixel. Outside the input is `pad_code`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Gather {
+    pub rows: GatherAxis,
+    pub cols: GatherAxis,
+    pub pad_code: i32,
+}
+
+/// Stored position `i`, offset `k` is input position `i / turns * outer + i % turns * inner + origin + offsets[k]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GatherAxis {
+    pub turns: usize,
+    pub inner: usize,
+    pub outer: usize,
+    pub origin: isize,
+    pub offsets: Vec<usize>,
 }
 
 /// How the values of a tensor are written.
@@ -131,6 +155,49 @@ impl fmt::Display for ProgramError {
 }
 impl std::error::Error for ProgramError {}
 
+impl GatherAxis {
+    /// Input position of offset `k` of stored position `i`, if it lies in an input of `size`.
+    fn at(&self, i: usize, k: usize, size: usize) -> Option<usize> {
+        let start = (i / self.turns * self.outer + i % self.turns * self.inner) as isize + self.origin;
+        usize::try_from(start + self.offsets[k] as isize).ok().filter(|p| *p < size)
+    }
+
+    /// Whether positions below 2^24 can be computed.
+    fn is_small(&self) -> bool {
+        let small = |n: usize| n < 1 << 24;
+        let numbers = [self.inner, self.outer, self.origin.unsigned_abs()];
+        self.turns > 0 && numbers.into_iter().chain(self.offsets.iter().copied()).all(small)
+    }
+}
+
+impl Gather {
+    /// The stored codes `[h', w', c']` of an input's codes.
+    pub fn apply(&self, codes: &[i32], input: [usize; 3], stored: [usize; 3]) -> Vec<i32> {
+        let [h, w, c] = input;
+        let mut out = Vec::with_capacity(stored.iter().product());
+        for y in 0..stored[0] {
+            for x in 0..stored[1] {
+                for row in (0..self.rows.offsets.len()).map(|k| self.rows.at(y, k, h)) {
+                    for col in (0..self.cols.offsets.len()).map(|k| self.cols.at(x, k, w)) {
+                        match row.zip(col) {
+                            Some((row, col)) => out.extend(&codes[(row * w + col) * c..][..c]),
+                            None => out.extend(std::iter::repeat_n(self.pad_code, c)),
+                        }
+                    }
+                }
+            }
+        }
+        out
+    }
+
+    fn check(&self, channels: usize, stored: usize) -> bool {
+        let taps = self.rows.offsets.len().checked_mul(self.cols.offsets.len());
+        taps.and_then(|t| t.checked_mul(channels)) == Some(stored)
+            && self.rows.is_small()
+            && self.cols.is_small()
+    }
+}
+
 impl TensorInfo {
     /// Number of values.
     pub fn len(&self) -> usize {
@@ -189,7 +256,10 @@ impl Program {
         for (t, codes) in self.info.inputs.iter().zip(inputs) {
             t.check(codes)?;
             let bytes = match &t.form {
-                TensorForm::Planes(l) => to_bytes(&l.pack(codes)),
+                TensorForm::Planes(l) => match &t.gather {
+                    Some(g) => to_bytes(&l.pack(&g.apply(codes, t.shape, l.shape))),
+                    None => to_bytes(&l.pack(codes)),
+                },
                 TensorForm::Int32 { .. } => codes.iter().flat_map(|c| c.to_le_bytes()).collect(),
             };
             region[t.offset..][..bytes.len()].copy_from_slice(&bytes);
@@ -289,7 +359,10 @@ impl ProgramInfo {
                         && l.slots <= 16
                         && (1..=32).contains(&l.lanes)
                         && l.shape.iter().all(|n| small(*n))
-                        && elements(&l.shape).is_some_and(|n| elements(&t.shape) == Some(n))
+                        && elements(&l.shape).is_some_and(|n| match &t.gather {
+                            None => elements(&t.shape) == Some(n),
+                            Some(g) => g.check(t.shape[2], l.shape[2]),
+                        })
                 }
                 TensorForm::Int32 { pitch, channels } => {
                     small(*pitch) && (1..=*pitch).contains(channels) && t.len() % channels == 0

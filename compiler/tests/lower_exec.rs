@@ -153,6 +153,46 @@ fn without_the_tokens_of_a_queue_pair_results_go_wrong() {
     assert!(noticed.values().all(|n| *n), "{noticed:?}");
 }
 
+/// Layers of few channels, folded and not: the same codes.
+#[test]
+fn folding_pixels_changes_no_output() {
+    let mut used = [0; 2];
+    for seed in 0..150 {
+        let arch = arch(["tiny", "odd", "zynq7020"][seed as usize % 3]);
+        let mut b = random_graphs::Builder::new(seed, 0);
+        let shape = [b.rng.size(1, 9), 4 * b.rng.size(1, 5), b.rng.pick(&[1, 2, 3, 4])];
+        let ty = b.act_type();
+        let mut t = b.input(shape, ty);
+        for _ in 0..b.rng.size(1, 3) {
+            let channels = b.rng.pick(&[1, 2, 4, 8, 16]);
+            t = b.conv(t, channels, false);
+            if b.rng.one_in(4) {
+                t = b.pool(t, true, true);
+            }
+        }
+        b.graph.outputs.push(t);
+        let inputs = b.inputs();
+        let expected = golden::run(&b.graph, &inputs).expect("runs");
+        for all_tensors in [false, true] {
+            let program =
+                |fold| compile(&b.graph, &arch, &Options { all_tensors, fold, ..Options::default() });
+            let (Ok(folded), Ok(plain)) = (program(true), program(false)) else { continue };
+            used[all_tensors as usize] += (folded.instrs != plain.instrs) as u32;
+            for program in [folded, plain] {
+                let program = Program::from_bytes(&program.to_bytes()).expect("it is a program file");
+                let region = execute(&arch, &program, &inputs, seed).expect("the program is right");
+                let outputs = program.info.outputs.iter().zip(program.unpack_output(&region));
+                for (t, codes) in program.unpack_intermediates(&region).into_iter().chain(outputs) {
+                    if let Err(why) = compare(&t.name, t.shape, &codes, &expected[t.id]) {
+                        panic!("seed {seed}: {why}\n{:#?}", strip(b.graph.clone()));
+                    }
+                }
+            }
+        }
+    }
+    assert!(used.iter().all(|n| *n > 40), "folded programs: {used:?}");
+}
+
 #[test]
 fn damaged_program_files_are_refused() {
     let arch = arch("tiny");

@@ -4,6 +4,7 @@
 mod bounds;
 mod emit;
 mod error;
+mod fold;
 pub mod layout;
 mod nest;
 mod ops;
@@ -25,11 +26,13 @@ pub struct Options {
     pub all_tensors: bool,
     /// Do pools with the layer before them.
     pub fuse: bool,
+    /// Fold pixels into channels where that is faster.
+    pub fold: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Options { all_tensors: false, fuse: true }
+        Options { all_tensors: false, fuse: true, fold: true }
     }
 }
 
@@ -45,9 +48,11 @@ pub fn compile(graph: &Graph, arch: &Arch, options: &Options) -> Result<Program,
     })?;
     let mut kept = vec![options.all_tensors; graph.tensors.len()];
     graph.outputs.iter().for_each(|t| kept[*t] = true);
-    let prepared = prepare::prepare(graph, arch, options, &kept)?;
-    let plan = place::place(graph, arch, prepared, options)?;
-    emit::emit(graph, arch, plan).map_err(|e| vec![e])
+    let folded = fold::fold(graph, arch, options, &kept);
+    kept.resize(folded.graph.tensors.len(), false);
+    let prepared = prepare::prepare(&folded, arch, options, &kept)?;
+    let plan = place::place(&folded, arch, prepared, options)?;
+    emit::emit(&folded, arch, plan).map_err(|e| vec![e])
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //! bands of rows.
 
 use super::error::{CompileError, CompileErrorKind};
+use super::fold::Folded;
 use super::layout::{beats_per_bank_word, Layout};
 use super::prepare::{copy_stage, Prepared};
 use super::stage::{Feed, Stage};
@@ -85,11 +86,12 @@ type Span = Range<usize>;
 
 /// Places all tensors. Errors: a layer that does not fit even in bands of one row.
 pub fn place(
-    graph: &Graph,
+    folded: &Folded,
     arch: &Arch,
     prepared: Prepared,
     options: &Options,
 ) -> Result<Plan, Vec<CompileError>> {
+    let graph = &folded.graph;
     let Prepared { mut stages, root } = prepared;
     let mut copied = Vec::new();
     for t in &graph.outputs {
@@ -127,38 +129,41 @@ pub fn place(
         stages,
         root,
     };
-    plan.place_inputs(graph, arch, &spilled);
-    plan.place_exports(graph, arch, options);
+    plan.place_inputs(folded, arch, &spilled);
+    plan.place_exports(folded, arch, options);
     plan.place_scratch(graph, arch, &spilled);
     Ok(plan)
 }
 
 impl Plan {
-    fn place_inputs(&mut self, graph: &Graph, arch: &Arch, spilled: &[bool]) {
+    fn place_inputs(&mut self, folded: &Folded, arch: &Arch, spilled: &[bool]) {
+        let graph = &folded.graph;
         for t in &graph.inputs {
             let tensor = &graph.tensors[*t];
             let layout = Layout::new(arch, tensor.shape, tensor.ty);
             let layout = if spilled[*t] { layout.in_dram() } else { layout };
             self.homes[*t].dram = Some(DramPlace { region: INPUT, offset: self.input_bytes });
             let form = TensorForm::Planes(layout);
-            self.inputs.push(info(graph, *t, self.input_bytes, form));
+            self.inputs.push(info(folded, *t, self.input_bytes, form));
             self.input_bytes += dram_bytes(&layout);
         }
     }
 
-    fn place_exports(&mut self, graph: &Graph, arch: &Arch, options: &Options) {
+    fn place_exports(&mut self, folded: &Folded, arch: &Arch, options: &Options) {
+        let graph = &folded.graph;
         for t in &graph.outputs {
             let (offset, form) = self.export(graph, arch, self.root[*t]);
-            self.outputs.push(info(graph, *t, offset, form));
+            self.outputs.push(info(folded, *t, offset, form));
         }
         if options.all_tensors {
             for node in &graph.nodes {
                 let t = node.op.output();
-                if !graph.inputs.contains(&self.root[t])
+                if t < folded.named
+                    && !graph.inputs.contains(&self.root[t])
                     && self.stages.iter().any(|s| s.output == self.root[t])
                 {
                     let (offset, form) = self.export(graph, arch, self.root[t]);
-                    self.intermediates.push(info(graph, t, offset, form));
+                    self.intermediates.push(info(folded, t, offset, form));
                 }
             }
         }
@@ -208,9 +213,18 @@ impl Plan {
     }
 }
 
-fn info(graph: &Graph, t: TensorId, offset: usize, form: TensorForm) -> TensorInfo {
-    let tensor = &graph.tensors[t];
-    TensorInfo { name: tensor.name.clone(), id: t, shape: tensor.shape, ty: tensor.ty, offset, form }
+fn info(folded: &Folded, t: TensorId, offset: usize, form: TensorForm) -> TensorInfo {
+    let tensor = &folded.graph.tensors[t];
+    let gather = folded.gathers.get(&t).cloned();
+    TensorInfo {
+        name: tensor.name.clone(),
+        id: t,
+        shape: folded.shapes[t],
+        ty: tensor.ty,
+        offset,
+        form,
+        gather,
+    }
 }
 
 impl Placer<'_> {

@@ -2,6 +2,7 @@
 //! From graph to stages: what is fused, what is only another name, what needs a stage.
 
 use super::error::{CompileError, CompileErrorKind};
+use super::fold::Folded;
 use super::ops::Context;
 use super::stage::Stage;
 use super::Options;
@@ -16,7 +17,7 @@ pub struct Prepared {
 }
 
 /// How many nodes read each tensor.
-fn readers(graph: &Graph) -> Vec<usize> {
+pub fn readers(graph: &Graph) -> Vec<usize> {
     let mut n = vec![0; graph.tensors.len()];
     graph.nodes.iter().flat_map(|node| node.op.inputs()).for_each(|t| n[t] += 1);
     n
@@ -24,11 +25,12 @@ fn readers(graph: &Graph) -> Vec<usize> {
 
 /// Builds the stages. `kept`: tensors that must exist in full (outputs, or all of them).
 pub fn prepare(
-    graph: &Graph,
+    folded_graph: &Folded,
     arch: &Arch,
     options: &Options,
     kept: &[bool],
 ) -> Result<Prepared, Vec<CompileError>> {
+    let graph = &folded_graph.graph;
     let cx = Context { arch, graph };
     let readers = readers(graph);
     let mut root: Vec<TensorId> = (0..graph.tensors.len()).collect();
@@ -48,13 +50,17 @@ pub fn prepare(
                 };
                 let folded = folded[conv.input].map(|input| fold_reshape(graph, conv, input));
                 let conv = folded.as_ref().unwrap_or(conv);
-                match pool {
+                let stage = match pool {
                     Some((at, pool)) => {
                         fused[at] = true;
                         let name = format!("{}+{}", node.name, graph.nodes[at].name);
                         cx.conv(&name, conv, Some(pool))
                     }
                     None => cx.conv(&node.name, conv, None),
+                };
+                match folded_graph.layers.get(&conv.output) {
+                    Some((macs, op)) => stage.map(|s| Stage { macs: *macs, op, ..s }),
+                    None => stage,
                 }
             }
             Op::Add(add) => cx.add(&node.name, add),
@@ -94,7 +100,7 @@ pub fn copy_stage(graph: &Graph, arch: &Arch, tensor: TensorId) -> Result<Stage,
 
 /// The pool that can be done behind a convolution: it is the only reader, its windows neither overlap nor are padded, and
 /// maximum and function table may change places.
-fn fusable_pool<'g>(graph: &'g Graph, arch: &Arch, conv: &Conv) -> Option<(usize, &'g Pool)> {
+pub fn fusable_pool<'g>(graph: &'g Graph, arch: &Arch, conv: &Conv) -> Option<(usize, &'g Pool)> {
     let reads = |n: &Node| n.op.inputs().contains(&conv.output);
     let at = graph.nodes.iter().position(reads)?;
     let Op::Pool(pool) = &graph.nodes[at].op else { return None };

@@ -7,6 +7,7 @@ mod passes;
 mod results;
 
 use super::error::{CompileError, CompileErrorKind};
+use super::fold::Folded;
 use super::layout::Layout;
 use super::nest::{chunks, Chunk};
 use super::place::Plan;
@@ -35,8 +36,9 @@ const CHUNKS: usize = 4;
 const LEAST_ACCUMULATORS: usize = 32;
 
 /// Makes the program.
-pub fn emit(graph: &Graph, arch: &Arch, plan: Plan) -> std::result::Result<Program, CompileError> {
-    let mut e = Emitter::new(graph, arch, &plan);
+pub fn emit(folded: &Folded, arch: &Arch, plan: Plan) -> std::result::Result<Program, CompileError> {
+    let graph = &folded.graph;
+    let mut e = Emitter::new(folded, arch, &plan);
     let mut layers = Vec::new();
     for (i, stage) in plan.stages.iter().enumerate() {
         let layer = e.stage(i, stage).map_err(|k| k.at(&stage.name))?;
@@ -108,6 +110,8 @@ impl Item<'_> {
 
 struct Emitter<'a> {
     graph: &'a Graph,
+    /// Shapes of the tensors in the network.
+    shapes: &'a [[usize; 3]],
     arch: &'a Arch,
     plan: &'a Plan,
     schedule: Schedule,
@@ -134,10 +138,11 @@ struct Emitter<'a> {
 }
 
 impl<'a> Emitter<'a> {
-    fn new(graph: &'a Graph, arch: &'a Arch, plan: &'a Plan) -> Self {
+    fn new(folded: &'a Folded, arch: &'a Arch, plan: &'a Plan) -> Self {
         let part = |depth: u32| (Ring::new(depth as usize), Tracker::default());
         Emitter {
-            graph,
+            graph: &folded.graph,
+            shapes: &folded.shapes,
             arch,
             plan,
             schedule: Schedule::default(),
@@ -207,8 +212,8 @@ impl<'a> Emitter<'a> {
             mark: index as u16,
             name: stage.name.clone(),
             op: stage.op.into(),
-            shape_in: self.graph.tensors[stage.feeds[0].tensor].shape,
-            shape_out: self.graph.tensors[stage.output].shape,
+            shape_in: self.shapes[stage.feeds[0].tensor],
+            shape_out: self.shapes[stage.output],
             act_bits: stage.act_bits,
             wgt_bits: stage.wgt_bits,
             macs: stage.macs,
