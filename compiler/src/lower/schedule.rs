@@ -93,7 +93,8 @@ impl Schedule {
 
     /// Sets `wait` and `signal`; returns the edges (producer, consumer) of each queue pair in order.
     fn place_tokens(&mut self) -> Vec<Vec<(NodeId, NodeId)>> {
-        let mut edges = vec![Vec::new(); 16];
+        let mut edges: Vec<Vec<(NodeId, NodeId)>> = vec![Vec::new(); 16];
+        let mut placed: [Vec<NodeId>; 4] = Default::default();
         // finished[q][s]: instructions of queue s known to be finished when the last instruction of q starts
         let mut known = [[0usize; 4]; 4];
         let mut at_start: Vec<[usize; 4]> = Vec::with_capacity(self.nodes.len());
@@ -104,10 +105,13 @@ impl Schedule {
             // latest first: it may cover the others
             deps.sort_unstable_by(|a, b| b.cmp(a));
             for d in deps {
-                let (s, need) = (self.nodes[d].queue, self.nodes[d].index + 1);
-                if mine[s.index()] >= need {
+                let s = self.nodes[d].queue;
+                if mine[s.index()] > self.nodes[d].index {
                     continue;
                 }
+                let behind = &placed[s.index()][self.nodes[d].index..];
+                let d = with_room(behind, &edges[s.index() * 4 + q.index()]);
+                let need = self.nodes[d].index + 1;
                 self.nodes[d].instr = {
                     let instr = self.nodes[d].instr;
                     instr.signal(instr.signal_mask() | q.bit())
@@ -125,6 +129,7 @@ impl Schedule {
             }
             known[q.index()] = mine;
             at_start.push(mine);
+            placed[q.index()].push(i);
         }
         edges
     }
@@ -156,6 +161,14 @@ impl Schedule {
         }
         start
     }
+}
+
+/// The first of `producers` after which fewer tokens than [`MAX_TOKENS`] of `edges` are still to be taken, else the last.
+/// Waiting for a later instruction than necessary makes up for tokens that a long ring of buffers would leave lying.
+fn with_room(producers: &[NodeId], edges: &[(NodeId, NodeId)]) -> NodeId {
+    let lying = |producer: NodeId| edges.len() - edges.partition_point(|(_, consumer)| *consumer < producer);
+    let full = producers.partition_point(|p| lying(*p) >= MAX_TOKENS - 1);
+    producers[full.min(producers.len() - 1)]
 }
 
 /// A set of bytes, words or pixels of one buffer.

@@ -46,6 +46,12 @@ pub fn required() -> Vec<String> {
         "thresholds",
         "raw result",
         "negative multiplier",
+        "shift 63",
+        "extreme bias",
+        "extreme multiplier",
+        "an output twice",
+        "an input as output",
+        "a layer that nobody reads",
         "addition",
         "addition with shift 20",
         "residual",
@@ -94,6 +100,10 @@ pub fn features(graph: &Graph, program: &Program, arch: &Arch) -> BTreeSet<Strin
     f.mark(graph.nodes.len() > 2, "several layers");
     f.mark(graph.inputs.len() > 1, "several inputs");
     f.mark(graph.outputs.len() > 1, "several outputs");
+    let twice = |(i, t): (usize, &TensorId)| graph.outputs[..i].contains(t);
+    f.mark(graph.outputs.iter().enumerate().any(twice), "an output twice");
+    f.mark(graph.outputs.iter().any(|t| graph.inputs.contains(t)), "an input as output");
+    f.mark(graph.nodes.iter().any(|n| !is_read(graph, n.op.output())), "a layer that nobody reads");
     f.mark(program.info.layers.iter().any(|l| l.name.contains('+')), "fused maximum");
     f.mark(arch.brick_bits == 1, "1-bit bricks");
     f.mark(arch.brick_bits == 2, "2-bit bricks");
@@ -103,6 +113,10 @@ pub fn features(graph: &Graph, program: &Program, arch: &Arch) -> BTreeSet<Strin
     let posts = program.instrs.iter().filter(|i| i.op() == Some(Opcode::Post)).count();
     f.mark(posts > 2 * graph.nodes.len(), "bands or blocks of pixels");
     f.names
+}
+
+fn is_read(graph: &Graph, t: TensorId) -> bool {
+    graph.outputs.contains(&t) || graph.nodes.iter().any(|n| n.op.inputs().contains(&t))
 }
 
 struct Features<'a> {
@@ -156,6 +170,10 @@ impl Features<'_> {
         self.mark(r.table.is_some(), "function table");
         self.mark(r.raw, "raw result");
         self.mark(r.channels.iter().any(|c| c.multiplier < 0), "negative multiplier");
+        self.mark(r.channels.iter().any(|c| c.shift == 63), "shift 63");
+        let ends = [i32::MIN, i32::MAX];
+        self.mark(r.channels.iter().any(|c| ends.contains(&c.bias)), "extreme bias");
+        self.mark(r.channels.iter().any(|c| c.multiplier == i32::MIN), "extreme multiplier");
         let counts = r.rounding == Rounding::Floor && r.zero_point as i64 == ty.range().0 && whole(r.clamp);
         let placed = r.channels.iter().any(|c| c.addend != 0 && c.multiplier != i32::MAX);
         self.mark(ty.bits <= 4 && counts && placed && r.table.is_none(), "thresholds");

@@ -118,6 +118,9 @@ impl Builder {
         if ty.bits <= 4 && self.rng.one_in(3) {
             return self.thresholds(channels, span, ty);
         }
+        if self.rng.one_in(10) {
+            return self.extreme_requant(channels, ty);
+        }
         let rounding = self.rng.pick(&Rounding::ALL);
         let (lo, hi) = ty.range();
         let target = (hi - lo).max(1) as f64;
@@ -152,6 +155,33 @@ impl Builder {
             zero_point: self.rng.range(lo, hi) as i32 / 2,
             clamp: (clamp.0 as i32, clamp.1 as i32),
             table,
+            raw: false,
+        }
+    }
+
+    /// A requantization with parameters anywhere in their ranges, ends included.
+    fn extreme_requant(&mut self, channels: usize, ty: IntType) -> Requant {
+        let (rng, (lo, hi)) = (&mut self.rng, ty.range());
+        let params = (0..channels)
+            .map(|_| {
+                let (bias, multiplier) = (rng.next() as i32 >> 12, rng.next() as i32);
+                let (addend, shift) = (rng.next() as u32, rng.size(0, 63) as u8);
+                ChannelParams {
+                    bias: rng.pick(&[0, 1, -1, i32::MIN, i32::MAX, bias]),
+                    multiplier: rng.pick(&[i32::MIN, i32::MAX, 0, 1, -1, multiplier]),
+                    addend: rng.pick(&[0, u32::MAX, addend]),
+                    shift: rng.pick(&[0, 1, 8, 31, 32, 63, shift]),
+                }
+            })
+            .collect();
+        let ends = [rng.range(lo, hi) as i32, rng.range(lo, hi) as i32];
+        let zero_point = rng.range(lo, hi) as i32;
+        Requant {
+            channels: params,
+            rounding: rng.pick(&Rounding::ALL),
+            zero_point: rng.pick(&[0, -65536, 65535, zero_point]),
+            clamp: (ends[0].min(ends[1]), ends[0].max(ends[1])),
+            table: None,
             raw: false,
         }
     }
@@ -204,7 +234,7 @@ impl Builder {
         for a in 0..2 {
             let mut k = match rng.next() % 4 {
                 0 => 1,
-                1 => rng.size(1, 11),
+                1 | 2 => rng.size(1, 11),
                 _ => 3,
             };
             let mut d = rng.pick(&[1, 1, 1, 2, 3]);
@@ -429,7 +459,7 @@ impl Builder {
         for _ in 0..self.rng.size(2, 5) {
             let oc = self.size(1, 2 * size);
             let t = last;
-            last = match self.rng.next() % 12 {
+            last = match self.rng.next() % 14 {
                 0 => self.residual(t),
                 1 => {
                     let (max, plain) = (self.rng.one_in(2), self.rng.one_in(2));
@@ -438,11 +468,16 @@ impl Builder {
                 2 => self.pool(t, true, true),
                 3 => {
                     let branch = self.conv_same(t, oc.min(size));
-                    let parts = if self.rng.one_in(2) { vec![t, branch] } else { vec![branch, t] };
+                    let parts = match self.rng.next() % 4 {
+                        0 => vec![t, branch, t],
+                        1 => vec![branch, t],
+                        _ => vec![t, branch],
+                    };
                     self.concat(parts)
                 }
                 4 => self.copy(t),
                 5 => self.conv_same(t, oc),
+                6 => self.rearrange(t),
                 _ => self.conv(t, oc, false),
             };
         }
@@ -456,10 +491,24 @@ impl Builder {
                 let n = self.shape(last).iter().product();
                 let flat = self.reshape(last, [1, 1, n]);
                 let oc = self.size(1, 12);
-                self.conv(flat, oc, true)
+                let sums = self.conv(flat, oc, true);
+                match self.rng.one_in(2) {
+                    true => self.rearrange(sums),
+                    false => sums,
+                }
             }
             _ => last,
         }
+    }
+
+    /// The same codes in another shape.
+    fn rearrange(&mut self, input: TensorId) -> TensorId {
+        let n: usize = self.shape(input).iter().product();
+        let divisors: Vec<usize> = (1..=n).filter(|d| n.is_multiple_of(*d)).collect();
+        let c = self.rng.pick(&divisors);
+        let widths: Vec<usize> = divisors.into_iter().filter(|d| (n / c).is_multiple_of(*d)).collect();
+        let w = self.rng.pick(&widths);
+        self.reshape(input, [n / c / w, w, c])
     }
 
     /// A convolution and the sum of its result and its input.
@@ -480,6 +529,16 @@ impl Builder {
             if t == out || self.rng.one_in(12) {
                 self.graph.outputs.push(t);
             }
+        }
+        if self.rng.one_in(20) {
+            let t = self.rng.pick(&self.graph.inputs.clone());
+            self.graph.outputs.push(t);
+        }
+        if self.rng.one_in(20) {
+            self.graph.outputs.push(out);
+        }
+        if self.rng.one_in(10) && self.type_of(out).bits <= 16 {
+            self.copy(out); // nobody reads it
         }
     }
 
@@ -532,8 +591,14 @@ impl Kind {
 pub fn random_case(seed: u64, kind: Kind, size: usize) -> (Graph, Vec<Vec<i32>>) {
     let mut b = Builder::new(seed);
     let (h, w, c) = (b.size(1, size), b.size(1, size), b.size(1, 2 * size));
-    let (h, w) = if b.rng.one_in(8) { (1, 1) } else { (h, w) };
-    let c = if b.rng.one_in(6) { 1 } else { c };
+    let (h, w, c) = match b.rng.next() % 24 {
+        0..=2 => (1, 1, c),
+        3 => (1, 1, b.size(1, 20 * size)),
+        4 => (b.size(1, 2), b.size(1, 8 * size), c.min(8)),
+        5 => (b.size(1, 8 * size), b.size(1, 2), c.min(8)),
+        6..=8 => (h, w, 1),
+        _ => (h, w, c),
+    };
     let ty = b.act_type();
     let x = b.input([h, w, c], ty);
     let oc = b.size(1, 2 * size + 4);

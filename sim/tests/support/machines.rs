@@ -55,39 +55,71 @@ fn two_bit() -> Arch {
 const MOST_BRICKS: u32 = 2500;
 
 /// A small valid configuration, drawn from a seed: the first of the seed's draws that keeps all rules.
-pub fn drawn(seed: u64) -> Arch {
+fn drawn(seed: u64) -> Arch {
+    draw_until(seed, &draw_small, &|c| bricks(c) <= MOST_BRICKS)
+}
+
+/// Any valid configuration, drawn from a seed.
+#[allow(dead_code)] // only where nothing is built
+pub fn drawn_from_all(seed: u64) -> Arch {
+    draw_until(seed, &draw_any, &|_| true)
+}
+
+fn bricks(c: &Config) -> u32 {
+    c.array.rows * c.array.lanes * c.array.columns * c.array.brick_bits
+}
+
+fn draw_until(seed: u64, draw: &dyn Fn(&mut Rng) -> Config, accept: &dyn Fn(&Config) -> bool) -> Arch {
     let mut rng = Rng::new(seed);
     loop {
-        let config = draw(&mut rng, seed);
-        let a = &config.array;
-        if config.check().is_ok() && a.rows * a.lanes * a.columns * a.brick_bits <= MOST_BRICKS {
+        let config = Config { name: format!("drawn_{seed}"), ..draw(&mut rng) };
+        if config.check().is_ok() && accept(&config) {
             return Arch::new(&config);
         }
     }
 }
 
-fn draw(rng: &mut Rng, seed: u64) -> Config {
+fn power(rng: &mut Rng, least: i64, most: i64) -> u32 {
+    1 << rng.range(least, most)
+}
+
+fn draw_small(rng: &mut Rng) -> Config {
     let brick_bits = rng.pick(&[1, 1, 2]);
-    let mut power = |least: i64, most: i64| 1 << rng.range(least, most);
-    let (banks, accumulators, weights) = (power(6, 10), power(4, 7), power(4, 9));
-    let (taps, params, burst_beats, queue) = (power(4, 8), power(4, 8), power(1, 6), power(2, 5));
     let mut config = shipped("tiny").config;
-    config.name = format!("drawn_{seed}");
+    config.banks.depth = power(rng, 6, 10);
+    config.accumulators.depth = power(rng, 4, 7);
+    config.weights.depth = power(rng, 4, 9);
+    config.weights.taps = power(rng, 4, 8);
+    config.requantize.param_depth = power(rng, 4, 8);
+    config.axi.burst_beats = power(rng, 1, 6);
+    config.queues.depth = power(rng, 2, 5);
     config.array.rows = rng.range(1, 7) as u32;
     config.array.lanes = rng.pick(&[4, 8, 12, 16, 20, 24]);
     config.array.columns = 16 * rng.range(1, 7) as u32;
     config.array.brick_bits = brick_bits;
-    config.banks.depth = banks;
-    config.accumulators.depth = accumulators;
-    config.weights.depth = weights;
-    config.weights.taps = taps;
     config.requantize.lanes = rng.pick(&[4, 8]);
-    config.requantize.param_depth = params;
     config.requantize.table = !rng.one_in(6);
     config.requantize.add = !rng.one_in(6);
     config.requantize.bipolar = brick_bits == 1 && !rng.one_in(4);
     config.axi.read_ports = rng.pick(&[1, 2, 4]);
-    config.axi.burst_beats = burst_beats;
-    config.queues.depth = queue;
+    config
+}
+
+/// Every field anywhere in its range, small values more often than large ones.
+fn draw_any(rng: &mut Rng) -> Config {
+    let mut config = draw_small(rng);
+    let brick_bits = config.array.brick_bits;
+    let most = rng.range(4, 12);
+    config.banks.depth = power(rng, 4, most);
+    config.accumulators.depth = power(rng, 4, most);
+    config.weights.depth = power(rng, 4, most + 2);
+    config.weights.taps = power(rng, 4, most);
+    config.requantize.param_depth = power(rng, 4, most);
+    config.axi.burst_beats = power(rng, 1, 8);
+    config.queues.depth = power(rng, 2, 6);
+    config.array.rows = rng.pick(&[1, 2, 4, 9, 16, 32, 32 - most as u32, 2 * most as u32]);
+    config.array.lanes = 4 * rng.range(1, 8) as u32;
+    let groups = rng.pick(&[1, 2, 3, 4, 5, 6, 8]) * config.requantize.lanes;
+    config.array.columns = groups * (8 / brick_bits);
     config
 }
