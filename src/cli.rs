@@ -1,14 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! The command line.
 
+use crate::picture::{Channels, Resize, Rule};
+use crate::Failure;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
+
+const EXAMPLES: &str = "\
+Examples:
+  brickwork gen configs/zynq7020.toml
+  brickwork verify models/TFC_1W2A.onnx --config configs/tiny.toml --inputs models/TFC_1W2A.vectors.npz
+  brickwork run models/TFC_1W2A.onnx --config configs/tiny.toml --backend golden --input digit.png";
 
 /// Generator, compiler and co-simulation of a multi-bit-width systolic accelerator for quantized neural networks.
 ///
 /// Exit status: 0 done, 1 results differ, 2 could not be done.
 #[derive(Debug, Parser)]
-#[command(name = "brickwork", version)]
+#[command(name = "brickwork", version, max_term_width = 110, after_help = EXAMPLES)]
 pub struct Cli {
     #[command(subcommand)]
     pub command: Command,
@@ -69,14 +77,60 @@ pub struct Run {
     /// Network (.onnx) or program (.bwp)
     #[arg(value_name = "MODEL|PROGRAM")]
     pub model: PathBuf,
-    /// Inputs: a .npy file, or a .npz file with the array `input` or the model's own names; the batch is the first axis
-    #[arg(long, value_name = "X.npz")]
-    pub input: PathBuf,
+    /// Inputs: a .npy file, a .npz file with the array `input` or the model's own names (the batch is the first axis), or
+    /// a picture (.png, .jpg); may be repeated for several pictures
+    #[arg(long, value_name = "FILE", required = true)]
+    pub input: Vec<PathBuf>,
     /// Results: a .npz file with the model's output names, or a .npy file
     #[arg(long, value_name = "Y.npz")]
     pub output: Option<PathBuf>,
     #[command(flatten)]
     pub common: Common,
+    // Last: its heading would go on.
+    #[command(flatten)]
+    pub picture: Picture,
+}
+
+/// How pictures become inputs: value = (pixel - mean) / scale, pixels 0 to 255.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Pictures as inputs")]
+pub struct Picture {
+    /// File with [image] and [classes] [default: the model's name with .toml, if there is one]
+    #[arg(long, value_name = "FILE.toml")]
+    pub preprocess: Option<PathBuf>,
+    /// How a picture of another size is made to fit
+    #[arg(long, value_enum)]
+    pub resize: Option<Resize>,
+    /// Order of the channels of the network's input
+    #[arg(long, value_enum)]
+    pub channels: Option<Channels>,
+    /// Subtracted from pixels: one value, or one per channel
+    #[arg(long, value_name = "M,..", value_delimiter = ',', allow_negative_numbers = true)]
+    pub mean: Option<Vec<f32>>,
+    /// Divides the difference: one value, or one per channel
+    #[arg(long, value_name = "S,..", value_delimiter = ',', allow_negative_numbers = true)]
+    pub scale: Option<Vec<f32>>,
+    /// Height and width, for a network whose input is a plain vector
+    #[arg(long, value_name = "H,W", value_delimiter = ',', num_args = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    pub size: Option<Vec<u32>>,
+}
+
+impl Picture {
+    /// What the flags say.
+    pub fn rule(&self) -> Result<Rule, Failure> {
+        let size = match self.size.as_deref() {
+            None => None,
+            Some(&[h, w]) => Some([h as usize, w as usize]),
+            Some(other) => {
+                return Err(Failure::Other(format!(
+                    "--size takes a height and a width, not {} values",
+                    other.len()
+                )))
+            }
+        };
+        let (mean, scale) = (self.mean.clone(), self.scale.clone());
+        Ok(Rule { channels: self.channels, resize: self.resize, mean, scale, size })
+    }
 }
 
 #[derive(Debug, Args)]
@@ -104,8 +158,8 @@ pub struct Common {
     #[arg(long, value_enum, default_value_t = Backend::Rtl)]
     pub backend: Backend,
     /// Take the first N inputs
-    #[arg(long, value_name = "N")]
-    pub batch_limit: Option<usize>,
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub batch_limit: Option<u32>,
     /// Store, and compare or write, the tensors between the layers of every input
     #[arg(long)]
     pub all_tensors: bool,
@@ -139,7 +193,33 @@ pub enum Backend {
     Rtl,
 }
 
+impl Common {
+    /// Inputs to run at most.
+    pub fn batch_limit(&self) -> usize {
+        self.batch_limit.map_or(usize::MAX, |n| n as usize)
+    }
+
+    /// Errors: options that the backend does not have.
+    pub fn check(&self) -> Result<(), Failure> {
+        match self.trace {
+            Some(_) if self.backend != Backend::Rtl => {
+                Err(Failure::Other("--trace records the RTL; use --backend rtl".into()))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
 impl Backend {
+    /// As a reader calls it.
+    pub fn title(self) -> &'static str {
+        match self {
+            Backend::Golden => "golden model",
+            Backend::Machine => "machine model",
+            Backend::Rtl => "RTL",
+        }
+    }
+
     pub fn name(self) -> &'static str {
         match self {
             Backend::Golden => "golden",

@@ -2,6 +2,7 @@
 //! Runs programs on the machine model and on the RTL.
 
 use crate::cli::{Backend, Common};
+use crate::progress::Progress;
 use crate::report::{Busy, Simulation};
 use crate::Failure;
 use brickwork_compiler::program::Program;
@@ -9,6 +10,7 @@ use brickwork_sim::cosim::{BuildOptions, Cosim, CosimOptions, Trace, TraceFrom};
 use brickwork_sim::image::{Image, MemoryTiming, RunOptions, RunResult};
 use brickwork_sim::machine::Machine;
 use hdl_gen::Arch;
+use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
 /// What one run of a program gave.
@@ -39,20 +41,12 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Builds what the backend needs. Errors: the simulation cannot be built; a trace without RTL.
+    /// Builds what the backend needs. Errors: the simulation cannot be built.
     pub fn new(arch: &Arch, common: &Common) -> Result<Engine, Failure> {
-        let rtl = common.backend == Backend::Rtl;
-        if common.trace.is_some() && !rtl {
-            return Err(Failure::Other("--trace records the RTL; add --backend rtl".into()));
-        }
         let timing = MemoryTiming { latency_cycles: common.latency, stall: common.stall, seed: common.seed };
-        let build = BuildOptions { trace: common.trace.is_some(), ..BuildOptions::default() };
-        let cosim = match rtl {
-            true => {
-                eprintln!("simulation of {} (built by Verilator if it is new) ...", arch.config.name);
-                Some(Cosim::build(arch, &build).map_err(Failure::other)?)
-            }
-            false => None,
+        let cosim = match common.backend {
+            Backend::Rtl => Some(simulation(arch, common.trace.is_some())?),
+            _ => None,
         };
         Ok(Engine {
             arch: arch.clone(),
@@ -102,6 +96,21 @@ impl Engine {
         check_configuration(&self.arch, program)?;
         Image::new(program, inputs).map_err(Failure::other)
     }
+}
+
+/// The simulation of a configuration, built if it is new.
+fn simulation(arch: &Arch, trace: bool) -> Result<Cosim, Failure> {
+    let build = BuildOptions { trace, ..BuildOptions::default() };
+    if Cosim::is_built(arch, &build).map_err(Failure::other)? {
+        return Cosim::build(arch, &build).map_err(Failure::other);
+    }
+    let name = &arch.config.name;
+    let text = format!("building the simulation of {name} with Verilator (once; a minute or two)");
+    if !std::io::stderr().is_terminal() {
+        let _ = writeln!(std::io::stderr(), "{text} ...");
+    }
+    let _progress = Progress::spinner(text);
+    Cosim::build(arch, &build).map_err(Failure::other)
 }
 
 /// Errors: the program is for another configuration.

@@ -2,23 +2,22 @@
 //! Runs a network on a batch of inputs and compares: backend against golden model, golden model against expected values.
 
 use crate::cli::{Backend, Common};
+use crate::compare::Tally;
 use crate::data::{self, Batch};
 use crate::engine::{Engine, Ran};
-use crate::report::{Layer, LayerTime, Mismatch, Report};
-use crate::Failure;
+use crate::progress::Progress;
+use crate::report::{Layer, LayerTime, Report};
+use crate::{classes, Failure};
 use brickwork_compiler::golden;
 use brickwork_compiler::import::{import, Imported};
 use brickwork_compiler::ir::{Graph, Op};
 use brickwork_compiler::lower::{compile, Options};
 use brickwork_compiler::npz::Array;
-use brickwork_compiler::program::{LayerInfo, Program, TensorInfo};
+use brickwork_compiler::program::{LayerInfo, Program};
 use brickwork_sim::image::RunResult;
 use hdl_gen::Arch;
 use std::collections::BTreeMap;
 use std::path::Path;
-
-/// Mismatches that are named; the others are counted.
-const NAMED: usize = 10;
 
 /// Reads a network. Errors: everything that is wrong with it.
 pub fn load_model(path: &Path) -> Result<Imported, Failure> {
@@ -35,6 +34,12 @@ pub fn compile_model(model: &Imported, arch: &Arch, all_tensors: bool) -> Result
     compile(&model.graph, arch, &options).map_err(|errors| all("", &errors))
 }
 
+/// Reads a program file.
+pub fn load_program(path: &Path) -> Result<Program, Failure> {
+    let bytes = std::fs::read(path).map_err(|e| Failure::file("read", path, e))?;
+    Program::from_bytes(&bytes).map_err(|e| Failure::file("read", path, e))
+}
+
 /// All errors, one per line, each after `place`.
 fn all<E: std::fmt::Display>(place: &str, errors: &[E]) -> Failure {
     let lines: Vec<String> = errors.iter().map(|e| format!("{place}{e}")).collect();
@@ -49,6 +54,8 @@ pub struct Job<'a> {
     pub inputs: &'a Batch,
     /// Where expected values are looked up; `None`: only backend and golden model are compared.
     pub expected: Option<&'a Batch>,
+    /// Names of a classifier's classes.
+    pub class_names: &'a [String],
 }
 
 /// One input, with everything that the golden model says about it.
@@ -66,111 +73,84 @@ pub struct Produced {
     pub tensors: Vec<(String, Array)>,
 }
 
-/// Counts mismatches and names the first.
-#[derive(Default)]
-struct Tally {
-    count: u64,
-    first: Vec<Mismatch>,
-}
-
-impl Tally {
-    fn add(&mut self, mismatch: impl FnOnce() -> Mismatch) {
-        self.count += 1;
-        if self.first.len() < NAMED {
-            self.first.push(mismatch());
-        }
-    }
-
-    /// Compares the codes of a tensor; `true` if all are equal.
-    fn codes(&mut self, input: usize, tensor: &TensorInfo, expected: &[i32], got: &[i32]) -> bool {
-        let before = self.count;
-        let [_, w, c] = tensor.shape;
-        for (i, (e, g)) in expected.iter().zip(got).enumerate().filter(|(_, (e, g))| e != g) {
-            self.add(|| Mismatch {
-                input,
-                layer: tensor.name.clone(),
-                at: vec![i / c / w, i / c % w, i % c],
-                expected: e.to_string(),
-                got: g.to_string(),
-                against: "the golden model",
-            });
-        }
-        if expected.len() != got.len() {
-            self.add(|| Mismatch {
-                input,
-                layer: tensor.name.clone(),
-                at: vec![],
-                expected: format!("{} values", expected.len()),
-                got: format!("{} values", got.len()),
-                against: "the golden model",
-            });
-        }
-        before == self.count
-    }
-}
-
-/// Runs the job; returns the report and what the backend computed, input by input.
+/// Runs the job, input by input; returns the report and what the backend computed.
 pub fn evaluate(job: &Job) -> Result<(Report, Vec<Produced>), Failure> {
-    let mut tally = Tally::default();
-    let cases = cases(job)?;
-    for (i, case) in cases.iter().enumerate() {
-        compare_expected(job, i, case, &mut tally)?;
-    }
-    let mut report = empty_report(job, cases.len());
-    let produced = match job.common.backend {
-        Backend::Golden => {
-            report.layers = job.model.graph.nodes.iter().map(|n| graph_layer(&job.model.graph, n)).collect();
-            cases.iter().map(|c| golden_results(job, c)).collect()
-        }
-        _ => on_machine(job, &cases, &mut tally, &mut report)?,
+    let count = count(job)?;
+    let backend = job.common.backend;
+    let mut report = Report::new(&job.model.graph.name, &job.arch.config, backend.name(), count);
+    report.notes = job.model.notes.clone();
+    report.compared = compared(job);
+    let mut runner = match backend {
+        Backend::Golden => None,
+        _ => Some(Runner::new(job)?),
     };
-    report.equal = tally.count == 0;
-    report.mismatches = tally.count;
-    report.first_mismatches = tally.first;
+    let progress = Progress::bar(format!("{} on the {}", job.model.graph.name, backend.title()), count);
+    let mut tally = Tally::default();
+    let mut produced = Vec::new();
+    for i in 0..count {
+        let case = case(job, i)?;
+        compare_expected(job, i, &case, &mut tally)?;
+        produced.push(match &mut runner {
+            None => golden_results(job, &case),
+            Some(runner) => runner.run(i, &case, &mut tally)?,
+        });
+        progress.step();
+    }
+    match runner {
+        None => {
+            report.layers = job.model.graph.nodes.iter().map(|n| graph_layer(&job.model.graph, n)).collect()
+        }
+        Some(runner) => runner.report(&mut report),
+    }
+    classify(job, &produced, &mut report);
+    report.count(tally);
     Ok((report, produced))
 }
 
-fn empty_report(job: &Job, inputs: usize) -> Report {
-    Report {
-        model: job.model.graph.name.clone(),
-        config: job.arch.config.name.clone(),
-        backend: job.common.backend.name(),
-        equal: true,
-        inputs,
-        mismatches: 0,
-        first_mismatches: vec![],
-        cycles_predicted: None,
-        cycles_measured: None,
-        cycle_mismatches: None,
-        simulation: None,
-        notes: job.model.notes.clone(),
-        layers: vec![],
+/// What is held against what.
+fn compared(job: &Job) -> Vec<String> {
+    let backend = job.common.backend;
+    let machine = (backend != Backend::Golden).then(|| format!("{} with golden model", backend.title()));
+    let expected = job.expected.map(|_| "golden model with expected values".to_string());
+    machine.into_iter().chain(expected).collect()
+}
+
+/// Number of inputs to run. Errors: an array is missing, has another shape, or is shorter than another.
+fn count(job: &Job) -> Result<usize, Failure> {
+    let (model, inputs) = (job.model, job.inputs);
+    let mut lengths = Vec::new();
+    for input in &model.inputs {
+        let array = inputs.need(&input.name, "input", model.inputs.len() == 1)?;
+        lengths.push((inputs, &input.name, inputs.length(array, &input.name, &input.dims)?));
+    }
+    for (batch, result) in job.expected.iter().flat_map(|b| model.results.iter().map(move |r| (*b, r))) {
+        let array = batch.need(&result.name, "expected", model.results.len() == 1)?;
+        lengths.push((batch, &result.name, batch.length(array, &result.name, &result.dims)?));
+    }
+    let Some(&(first, name, length)) = lengths.first() else {
+        return Err(Failure::Other("the model has no inputs".into()));
+    };
+    let limit = job.common.batch_limit();
+    match lengths.iter().find(|(_, _, n)| *n != length && length.min(*n) < limit) {
+        Some((other, of, n)) => Err(Failure::Other(format!(
+            "{} has {length} of `{name}`, but {} has {n} of `{of}`; the numbers must be equal",
+            first.source, other.source
+        ))),
+        None => Ok(length.min(limit)),
     }
 }
 
-/// Encodes the inputs and runs the golden model on them.
-fn cases(job: &Job) -> Result<Vec<Case>, Failure> {
+/// Encodes input `i` and runs the golden model on it.
+fn case(job: &Job, i: usize) -> Result<Case, Failure> {
     let model = job.model;
     let only = model.inputs.len() == 1;
-    let mut length = usize::MAX;
-    for input in &model.inputs {
-        let array = job.inputs.need(&input.name, "input", only)?;
-        length = length.min(data::batch_length(array, &input.dims));
-    }
-    let count = length.min(job.common.batch_limit.unwrap_or(usize::MAX));
-    if count == 0 {
-        return Err(Failure::Other(format!("{} holds no inputs", job.inputs.source)));
-    }
-    let one = |i: usize| {
-        let dims = |name: &str| model.inputs.iter().find(|h| h.name == name).map_or(&[][..], |h| &h.dims);
-        let find =
-            |name: &str| job.inputs.find(name, "input", only).and_then(|a| data::element(a, i, dims(name)));
-        let codes = model.encode(find).map_err(|e| Failure::Other(format!("input {i}: {e}")))?;
-        let golden =
-            golden::run(&model.graph, &codes).map_err(|e| Failure::Other(format!("input {i}: {e}")))?;
-        Ok(Case { codes, golden })
-    };
-    (0..count).map(one).collect()
+    let dims = |name: &str| model.inputs.iter().find(|h| h.name == name).map_or(&[][..], |h| &h.dims);
+    let find =
+        |name: &str| job.inputs.find(name, "input", only).and_then(|a| data::element(a, i, dims(name)));
+    let wrong = |e: &dyn std::fmt::Display| Failure::Other(format!("{}: input {i}: {e}", job.inputs.source));
+    let codes = model.encode(find).map_err(|e| wrong(&e))?;
+    let golden = golden::run(&model.graph, &codes).map_err(|e| wrong(&e))?;
+    Ok(Case { codes, golden })
 }
 
 /// The model outputs for codes of the graph's outputs.
@@ -186,23 +166,13 @@ fn golden_outputs(model: &Imported, case: &Case) -> Vec<Vec<i32>> {
 fn compare_expected(job: &Job, input: usize, case: &Case, tally: &mut Tally) -> Result<(), Failure> {
     let Some(batch) = job.expected else { return Ok(()) };
     let only = job.model.results.len() == 1;
-    for (host, (name, got)) in
-        job.model.results.iter().zip(decoded(job.model, &golden_outputs(job.model, case)))
-    {
+    let outputs = decoded(job.model, &golden_outputs(job.model, case));
+    for (host, (name, got)) in job.model.results.iter().zip(outputs) {
         let array = batch.need(&name, "expected", only)?;
         let expected = data::element(array, input, &host.dims);
-        let differ = expected.as_ref().and_then(|e| data::differences(e, &got)).ok_or_else(|| {
-            let (found, wanted) = (&array.shape, &host.dims);
-            Failure::Other(format!(
-                "{}: expected values `{name}` have shape {found:?}, the model gives {wanted:?} per input",
-                batch.source
-            ))
+        expected.and_then(|e| tally.output(input, &name, &e, &got)).ok_or_else(|| {
+            Failure::Other(format!("{}: no values for `{name}` of input {input}", batch.source))
         })?;
-        for (index, expected, got) in differ {
-            let layer = format!("output `{name}` of the golden model");
-            let against = "the expected values";
-            tally.add(|| Mismatch { input, layer, at: vec![index], expected, got, against });
-        }
     }
     Ok(())
 }
@@ -222,113 +192,172 @@ fn golden_results(job: &Job, case: &Case) -> Produced {
     }
 }
 
+/// The highest classes of a classifier, and how many labels they meet.
+fn classify(job: &Job, produced: &[Produced], report: &mut Report) {
+    if !classes::is_classifier(job.model) {
+        return;
+    }
+    let scores = produced.iter().filter_map(|p| p.outputs.first());
+    let top: Vec<_> = scores.map(|(_, scores)| classes::top(scores, job.class_names)).collect();
+    let labels = job.inputs.find("labels", "labels", false).and_then(classes::labels);
+    report.labels_met = labels.filter(|l| l.len() >= produced.len()).map(|labels| {
+        let best = top.iter().map(|t| t.first().map(|c| c.class));
+        best.zip(labels).filter(|(best, label)| *best == Some(*label)).count()
+    });
+    // A comparison says what differs; what the scores are, `run` says.
+    if job.expected.is_none() {
+        report.top_classes = top;
+    }
+}
+
 /// The backends that run programs. The plain program gives cycles and results; the one that stores all tensors tells
 /// layer by layer, for the first input or (`--all-tensors`) for every one.
-fn on_machine(
-    job: &Job,
-    cases: &[Case],
-    tally: &mut Tally,
-    report: &mut Report,
-) -> Result<Vec<Produced>, Failure> {
-    let program = compile_model(job.model, job.arch, false)?;
-    let detailed = compile_model(job.model, job.arch, true);
-    if let (Err(e), true) = (&detailed, job.common.all_tensors) {
-        return Err(Failure::Other(format!("with all tensors stored: {e}")));
-    }
-    let mut engine = Engine::new(job.arch, job.common)?;
-    let predicted = engine.model(&program, &cases[0].codes)?.result;
-    let rtl = job.common.backend == Backend::Rtl;
-    let mut exact = BTreeMap::new();
-    let mut produced = Vec::new();
-    let mut first: Option<RunResult> = None;
-    let mut cycles_differ = 0;
-    for (i, case) in cases.iter().enumerate() {
-        let ran = engine.run(&program, &case.codes)?;
-        let results = compare_outputs(job, &program, i, case, &ran, tally);
-        cycles_differ +=
-            (ran.result.cycles != predicted.cycles || ran.result.marks != predicted.marks) as usize;
-        let tensors = match &detailed {
-            Ok(p) if i == 0 || job.common.all_tensors => {
-                detail(job, p, &mut engine, i, case, tally, &mut exact)?
+struct Runner<'a> {
+    job: &'a Job<'a>,
+    program: Program,
+    detailed: Option<Program>,
+    engine: Engine,
+    /// The first input on the machine model, and on the RTL.
+    predicted: Option<RunResult>,
+    measured: Option<RunResult>,
+    /// Inputs that took other cycles than the first was predicted to take.
+    cycles_differ: usize,
+    /// Tensors that were compared: all values equal.
+    exact: BTreeMap<usize, bool>,
+    notes: Vec<String>,
+}
+
+impl<'a> Runner<'a> {
+    fn new(job: &'a Job) -> Result<Runner<'a>, Failure> {
+        let program = compile_model(job.model, job.arch, false)?;
+        let (detailed, notes) = match compile_model(job.model, job.arch, true) {
+            Ok(program) => (Some(program), vec![]),
+            Err(e) if job.common.all_tensors => {
+                return Err(Failure::Other(format!("with all tensors stored: {e}")));
             }
-            _ => vec![],
+            Err(e) => (None, vec![format!("layers are not compared one by one: {e}")]),
         };
-        produced.push(Produced {
-            outputs: results,
-            tensors: if job.common.all_tensors { tensors } else { vec![] },
-        });
-        first.get_or_insert(ran.result);
+        Ok(Runner {
+            job,
+            program,
+            detailed,
+            engine: Engine::new(job.arch, job.common)?,
+            predicted: None,
+            measured: None,
+            cycles_differ: 0,
+            exact: BTreeMap::new(),
+            notes,
+        })
     }
-    let measured = first.filter(|_| rtl);
-    report.cycles_predicted = Some(predicted.cycles);
-    report.cycles_measured = measured.as_ref().map(|r| r.cycles);
-    report.cycle_mismatches = (rtl && job.common.stall == 0).then_some(cycles_differ);
-    report.simulation = engine.simulation();
-    report.layers = layers(job, &program, &predicted, measured.as_ref(), &engine, &exact);
-    Ok(produced)
-}
 
-fn compare_outputs(
-    job: &Job,
-    program: &Program,
-    input: usize,
-    case: &Case,
-    ran: &Ran,
-    tally: &mut Tally,
-) -> Vec<(String, Array)> {
-    let codes = program.unpack_output(&ran.output);
-    for (tensor, got) in program.info.outputs.iter().zip(&codes) {
-        tally.codes(input, tensor, &case.golden[tensor.id], got);
+    fn rtl(&self) -> bool {
+        self.job.common.backend == Backend::Rtl
     }
-    decoded(job.model, &codes)
-}
 
-/// Runs the program that stores all tensors and compares them; `exact` learns about each tensor.
-fn detail(
-    job: &Job,
-    program: &Program,
-    engine: &mut Engine,
-    input: usize,
-    case: &Case,
-    tally: &mut Tally,
-    exact: &mut BTreeMap<usize, bool>,
-) -> Result<Vec<(String, Array)>, Failure> {
-    let ran = engine.run(program, &case.codes)?;
-    let outputs = program.info.outputs.iter().zip(program.unpack_output(&ran.output));
-    let between = program.unpack_intermediates(&ran.output);
-    let mut tensors = Vec::new();
-    for (tensor, got) in between.into_iter().chain(outputs) {
-        let equal = tally.codes(input, tensor, &case.golden[tensor.id], &got);
-        *exact.entry(tensor.id).or_insert(true) &= equal;
-        let name = job.model.graph.tensors[tensor.id].name.clone();
-        tensors.extend(Array::i32(tensor.shape.to_vec(), got).ok().map(|a| (name, a)));
-    }
-    Ok(tensors)
-}
-
-fn layers(
-    job: &Job,
-    program: &Program,
-    predicted: &RunResult,
-    measured: Option<&RunResult>,
-    engine: &Engine,
-    exact: &BTreeMap<usize, bool>,
-) -> Vec<Layer> {
-    let busy = engine.watched.busy.as_ref();
-    let one = |info: &LayerInfo| {
-        let span = measured.unwrap_or(predicted);
-        let (first, end) = times(program, span, info).unwrap_or((0, 0));
-        let cycles = |r: &RunResult| times(program, r, info).map(|(a, b)| b - a);
-        Layer {
-            cycles_predicted: cycles(predicted),
-            cycles_measured: measured.and_then(cycles),
-            utilization: (end > first).then(|| used(job.arch, info, end - first)),
-            time: busy.filter(|_| measured.is_some()).map(|b| LayerTime::of(b, first, end)),
-            exact: exact_layer(&job.model.graph, info, exact),
-            ..described(info)
+    fn run(&mut self, i: usize, case: &Case, tally: &mut Tally) -> Result<Produced, Failure> {
+        let ran = self.engine.run(&self.program, &case.codes)?;
+        let outputs = self.compare_outputs(i, case, &ran, tally);
+        if self.predicted.is_none() {
+            let predicted = match self.rtl() {
+                true => self.engine.model(&self.program, &case.codes)?.result,
+                false => ran.result.clone(),
+            };
+            self.measured = self.rtl().then(|| ran.result.clone());
+            self.predicted = Some(predicted);
         }
-    };
-    program.info.layers.iter().map(one).collect()
+        let as_predicted = self
+            .predicted
+            .as_ref()
+            .is_some_and(|p| p.cycles == ran.result.cycles && p.marks == ran.result.marks);
+        self.cycles_differ += usize::from(!as_predicted);
+        let every = self.job.common.all_tensors;
+        let tensors = if i == 0 || every { self.detail(i, case, tally)? } else { vec![] };
+        Ok(Produced { outputs, tensors: if every { tensors } else { vec![] } })
+    }
+
+    fn compare_outputs(
+        &self,
+        input: usize,
+        case: &Case,
+        ran: &Ran,
+        tally: &mut Tally,
+    ) -> Vec<(String, Array)> {
+        let codes = self.program.unpack_output(&ran.output);
+        for (tensor, got) in self.program.info.outputs.iter().zip(&codes) {
+            tally.codes(input, tensor, AGAINST, [&case.golden[tensor.id], got]);
+        }
+        decoded(self.job.model, &codes)
+    }
+
+    /// Runs the program that stores all tensors and compares them.
+    fn detail(
+        &mut self,
+        input: usize,
+        case: &Case,
+        tally: &mut Tally,
+    ) -> Result<Vec<(String, Array)>, Failure> {
+        let Some(program) = &self.detailed else { return Ok(vec![]) };
+        let ran = self.engine.run(program, &case.codes)?;
+        let outputs = program.info.outputs.iter().zip(program.unpack_output(&ran.output));
+        let between = program.unpack_intermediates(&ran.output);
+        let mut tensors = Vec::new();
+        for (tensor, got) in between.into_iter().chain(outputs) {
+            let equal = tally.codes(input, tensor, AGAINST, [&case.golden[tensor.id], &got]);
+            *self.exact.entry(tensor.id).or_insert(true) &= equal;
+            let name = self.job.model.graph.tensors[tensor.id].name.clone();
+            tensors.extend(Array::i32(tensor.shape.to_vec(), got).ok().map(|a| (name, a)));
+        }
+        Ok(tensors)
+    }
+
+    /// What all runs gave.
+    fn report(self, report: &mut Report) {
+        let Some(predicted) = &self.predicted else { return };
+        report.cycles_predicted = Some(predicted.cycles);
+        report.cycles_measured = self.measured.as_ref().map(|r| r.cycles);
+        report.cycle_mismatches = (self.rtl() && self.job.common.stall == 0).then_some(self.cycles_differ);
+        report.simulation = self.engine.simulation();
+        report.layers = self.layers(predicted);
+        report.notes.extend(self.notes);
+    }
+
+    fn layers(&self, predicted: &RunResult) -> Vec<Layer> {
+        let (program, arch) = (&self.program, self.job.arch);
+        let one = |info: &LayerInfo| Layer {
+            exact: exact_layer(&self.job.model.graph, info, &self.exact),
+            ..timed(
+                arch,
+                program,
+                info,
+                predicted,
+                self.measured.as_ref().zip(self.engine.watched.busy.as_ref()),
+            )
+        };
+        program.info.layers.iter().map(one).collect()
+    }
+}
+
+const AGAINST: &str = "the golden model";
+
+/// A layer of a program with the cycles that were predicted and, on the RTL, measured.
+pub fn timed(
+    arch: &Arch,
+    program: &Program,
+    info: &LayerInfo,
+    predicted: &RunResult,
+    measured: Option<(&RunResult, &crate::report::Busy)>,
+) -> Layer {
+    let cycles = |r: &RunResult| times(program, r, info).map(|(first, end)| end - first);
+    let mut layer = described(info);
+    layer.cycles_predicted = cycles(predicted);
+    layer.cycles_measured = measured.and_then(|(r, _)| cycles(r));
+    let span = layer.cycles_measured.or(layer.cycles_predicted).filter(|c| *c > 0);
+    layer.utilization = span.map(|cycles| ideal(arch, info) / cycles as f64);
+    layer.time = measured.and_then(|(result, busy)| {
+        let (first, end) = times(program, result, info)?;
+        Some(LayerTime::of(busy, first, end, info.stream_cycles, ideal(arch, info)))
+    });
+    layer
 }
 
 /// A layer of a program before it has run.
@@ -359,10 +388,9 @@ pub fn times(program: &Program, result: &RunResult, layer: &LayerInfo) -> Option
     first.zip(mark(layer.mark)).filter(|(a, b)| a <= b)
 }
 
-/// Share of the array's bit products in `cycles` that the layer's multiply-accumulates need.
-pub fn used(arch: &Arch, layer: &LayerInfo, cycles: u64) -> f64 {
-    let products = layer.macs as f64 * layer.act_bits as f64 * layer.wgt_bits as f64;
-    products / (cycles as f64 * arch.binary_macs() as f64)
+/// Cycles that the layer's multiply-accumulates would take if every brick worked in every cycle.
+pub fn ideal(arch: &Arch, layer: &LayerInfo) -> f64 {
+    layer.macs as f64 * layer.act_bits as f64 * layer.wgt_bits as f64 / arch.binary_macs() as f64
 }
 
 /// Whether the layer's results were compared and are equal. A layer of a program is named after its node, after both nodes

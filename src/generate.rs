@@ -82,7 +82,12 @@ impl MemoryBits {
 
 /// Reads and checks a configuration file.
 pub fn load_config(path: &Path) -> Result<Config, Failure> {
-    let text = std::fs::read_to_string(path).map_err(|e| Failure::file("read", path, e))?;
+    let text = std::fs::read_to_string(path).map_err(|e| match e.kind() {
+        std::io::ErrorKind::InvalidData => {
+            Failure::file("read", path, "it is not text; give the configuration's TOML file")
+        }
+        _ => Failure::file("read", path, e),
+    })?;
     Ok(Config::from_toml(&text, &path.display().to_string())?)
 }
 

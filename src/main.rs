@@ -3,6 +3,7 @@
 
 use brickwork::{cli::Cli, commands};
 use clap::Parser;
+use std::io::Write;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -10,7 +11,8 @@ fn main() -> ExitCode {
         Ok(commands::Outcome::Done) => ExitCode::SUCCESS,
         Ok(commands::Outcome::Differs) => ExitCode::from(1),
         Err(failure) => {
-            eprintln!("{}", failure.text());
+            // A closed standard error is no reason to panic.
+            let _ = writeln!(std::io::stderr(), "{}", failure.text());
             ExitCode::from(2)
         }
     }

@@ -21,7 +21,8 @@ pub fn write_whole(dir: &Path, tree: &Tree, marker: &str) -> Result<(), Failure>
     let parent = dir.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     fs::create_dir_all(parent).map_err(|e| Failure::file("create", parent, e))?;
     let staging = sibling(dir, "new");
-    let result = stage(&staging, tree).and_then(|()| install(&staging, dir, &entries));
+    let staged = stage(&staging, tree).map_err(|e| Failure::file("write to", dir, e));
+    let result = staged.and_then(|()| install(&staging, dir, &entries));
     let _ = fs::remove_dir_all(&staging);
     result
 }
@@ -56,12 +57,11 @@ fn sibling(dir: &Path, role: &str) -> PathBuf {
     dir.with_file_name(format!(".{name}.{role}-{}", std::process::id()))
 }
 
-fn stage(staging: &Path, tree: &Tree) -> Result<(), Failure> {
+fn stage(staging: &Path, tree: &Tree) -> io::Result<()> {
     for (path, text) in tree {
         let file = staging.join(path);
-        let folder = file.parent().unwrap_or(staging);
-        fs::create_dir_all(folder).map_err(|e| Failure::file("create", folder, e))?;
-        fs::write(&file, text).map_err(|e| Failure::file("write", &file, e))?;
+        fs::create_dir_all(file.parent().unwrap_or(staging))?;
+        fs::write(&file, text)?;
     }
     Ok(())
 }

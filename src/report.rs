@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! The result of `run` and `verify`: one object, printed as JSON or as a table.
+//! The result of `run` and `verify`: one object, printed as JSON or as a table ([`crate::table`]).
 
+use crate::classes::Class;
+use crate::compare::Tally;
 use brickwork_sim::cosim::BuildCost;
+use hdl_gen::Config;
 use serde::Serialize;
-use std::fmt::Write;
 
 /// What a run or a comparison found.
 #[derive(Clone, Debug, Serialize)]
@@ -12,22 +14,30 @@ pub struct Report {
     pub config: String,
     /// `golden`, `machine` or `rtl`.
     pub backend: &'static str,
-    /// Every value is what it should be.
+    /// Every value that was compared is what it should be.
     pub equal: bool,
     pub inputs: usize,
     /// Values that differ, over all inputs.
     pub mismatches: u64,
     /// The first of them.
     pub first_mismatches: Vec<Mismatch>,
+    /// What was held against what; empty: nothing was.
+    pub compared: Vec<String>,
     /// Cycles of one input as the machine model counts them; `None` for the golden model alone.
     pub cycles_predicted: Option<u64>,
     /// Cycles of one input as the RTL counted them.
     pub cycles_measured: Option<u64>,
     /// Inputs whose measured cycles are not the predicted ones; `None` where that cannot be said (memory stalls, no RTL).
     pub cycle_mismatches: Option<usize>,
+    /// Clock of the configuration.
+    pub clock_mhz: u32,
     /// Speed and cost of the simulation; `None` without RTL.
     pub simulation: Option<Simulation>,
-    /// What the importer assumed.
+    /// Inputs of a classifier whose best class is that of the array `labels`.
+    pub labels_met: Option<usize>,
+    /// For each input of a classifier, the best first (`run` only).
+    pub top_classes: Vec<Vec<Class>>,
+    /// What the importer assumed, what was done to pictures.
     pub notes: Vec<String>,
     pub layers: Vec<Layer>,
 }
@@ -77,11 +87,16 @@ pub struct Layer {
     pub exact: Option<bool>,
 }
 
-/// The cycles of a layer, each counted once, under the first name that holds.
+/// The cycles of a layer, each counted once. While the array works: `useful`, `idle`, `fill`; otherwise the first that holds
+/// of `weights`, `post`, `memory`, `control`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct LayerTime {
-    /// The array works on the layer (pipeline included).
-    pub array: u64,
+    /// As many as the layer's products take if every brick works (rounded).
+    pub useful: u64,
+    /// The array is fed, but lanes, rows or columns have no part of the layer.
+    pub idle: u64,
+    /// The array fills and drains.
+    pub fill: u64,
     /// Weights are shifted in and the array has nothing else to do.
     pub weights: u64,
     /// Post-processing has results to finish.
@@ -96,19 +111,20 @@ pub struct LayerTime {
 pub type Busy = [Vec<(u64, u64)>; 4];
 
 impl LayerTime {
-    /// Names the cycles `first..end`.
-    pub fn of(busy: &Busy, first: u64, end: u64) -> LayerTime {
-        let mut time = LayerTime::default();
+    /// Names the cycles `first..end` of a layer that feeds the array for `stream` cycles and needs it for `ideal`.
+    pub fn of(busy: &Busy, first: u64, end: u64, stream: u64, ideal: f64) -> LayerTime {
         let mut free = vec![(first, end)];
-        for (queue, count) in
-            [(2, &mut time.array), (1, &mut time.weights), (3, &mut time.post), (0, &mut time.memory)]
-        {
+        let mut take = |queue: usize| {
             let rest = subtract(&free, &busy[queue]);
-            *count = length(&free) - length(&rest);
+            let count = length(&free) - length(&rest);
             free = rest;
-        }
-        time.control = length(&free);
-        time
+            count
+        };
+        let (array, weights, post, memory) = (take(2), take(1), take(3), take(0));
+        let fed = stream.min(array);
+        let useful = (ideal.round() as u64).min(fed);
+        let (idle, fill) = (fed - useful, array - fed);
+        LayerTime { useful, idle, fill, weights, post, memory, control: length(&free) }
     }
 }
 
@@ -135,6 +151,36 @@ fn subtract(from: &[(u64, u64)], taken: &[(u64, u64)]) -> Vec<(u64, u64)> {
 }
 
 impl Report {
+    /// Without results.
+    pub fn new(model: &str, config: &Config, backend: &'static str, inputs: usize) -> Report {
+        Report {
+            model: model.into(),
+            config: config.name.clone(),
+            backend,
+            equal: true,
+            inputs,
+            mismatches: 0,
+            first_mismatches: vec![],
+            compared: vec![],
+            cycles_predicted: None,
+            cycles_measured: None,
+            cycle_mismatches: None,
+            clock_mhz: config.device.clock_mhz,
+            simulation: None,
+            labels_met: None,
+            top_classes: vec![],
+            notes: vec![],
+            layers: vec![],
+        }
+    }
+
+    /// Takes over what a comparison found.
+    pub fn count(&mut self, tally: Tally) {
+        self.equal = tally.count == 0;
+        self.mismatches = tally.count;
+        self.first_mismatches = tally.first;
+    }
+
     /// Everything is as it should be.
     pub fn good(&self) -> bool {
         self.equal && self.cycle_mismatches.unwrap_or(0) == 0
@@ -145,129 +191,6 @@ impl Report {
         text.push('\n');
         text
     }
-
-    /// For the terminal.
-    pub fn table(&self) -> String {
-        let mut text = String::new();
-        let _ = writeln!(text, "{} on {}, backend {}", self.model, self.config, self.backend);
-        if !self.layers.is_empty() {
-            text.push('\n');
-            text.push_str(&layer_table(&self.layers));
-            text.push('\n');
-        }
-        for note in &self.notes {
-            let _ = writeln!(text, "note: {note}");
-        }
-        for m in &self.first_mismatches {
-            let _ = writeln!(
-                text,
-                "input {}: {} at {:?} is {}, {} says {}",
-                m.input, m.layer, m.at, m.got, m.against, m.expected
-            );
-        }
-        text.push_str(&self.verdict());
-        text
-    }
-
-    fn verdict(&self) -> String {
-        let mut text = match (self.equal, self.mismatches) {
-            (true, _) => format!("equal: every value of {} inputs\n", self.inputs),
-            (false, n) => format!("DIFFERENT: {n} values of {} inputs\n", self.inputs),
-        };
-        if let Some(predicted) = self.cycles_predicted {
-            let _ = write!(text, "cycles per input: {predicted} predicted");
-            if let Some(measured) = self.cycles_measured {
-                let _ = write!(text, ", {measured} measured");
-            }
-            match self.cycle_mismatches {
-                Some(0) => text.push_str(", equal for every input"),
-                Some(n) => {
-                    let _ = write!(text, ", DIFFERENT for {n} inputs");
-                }
-                None => {}
-            }
-            text.push('\n');
-        }
-        if let Some(Simulation { cycles_per_second, peak_bytes, build }) = self.simulation {
-            let mib = |bytes: u64| bytes >> 20;
-            let _ = writeln!(
-                text,
-                "simulation: {cycles_per_second:.0} cycles per second of CPU time, {} MiB; built in {:.0} s ({:.0} s of CPU time, {} MiB)",
-                mib(peak_bytes),
-                build.seconds,
-                build.cpu_seconds,
-                mib(build.peak_bytes)
-            );
-        }
-        text
-    }
-}
-
-/// The layers, one per line, under their headings.
-pub fn layer_table(layers: &[Layer]) -> String {
-    let head = [
-        "layer",
-        "op",
-        "shape",
-        "act x wgt",
-        "MACs",
-        "predicted",
-        "measured",
-        "used",
-        "array",
-        "weights",
-        "post",
-        "memory",
-        "control",
-        "exact",
-    ];
-    let rows: Vec<_> =
-        std::iter::once(head.map(String::from).to_vec()).chain(layers.iter().map(Layer::row)).collect();
-    let shown = |c: &usize| rows[1..].iter().any(|r| r[*c] != "-");
-    let columns: Vec<usize> = (0..head.len()).filter(shown).collect();
-    let kept = |r: &Vec<String>| columns.iter().map(|&c| r[c].clone()).collect();
-    grid(&rows.iter().map(kept).collect::<Vec<_>>())
-}
-
-impl Layer {
-    fn row(&self) -> Vec<String> {
-        let number = |v: Option<u64>| v.map_or("-".into(), |v| v.to_string());
-        let time = |f: fn(&LayerTime) -> u64| number(self.time.as_ref().map(f));
-        let [h, w, c] = self.shape;
-        vec![
-            self.name.clone(),
-            self.op.clone(),
-            format!("{h}x{w}x{c}"),
-            if self.wgt_bits == 0 {
-                self.act_bits.to_string()
-            } else {
-                format!("{} x {}", self.act_bits, self.wgt_bits)
-            },
-            self.macs.to_string(),
-            number(self.cycles_predicted),
-            number(self.cycles_measured),
-            self.utilization.map_or("-".into(), |u| format!("{:.1} %", 100.0 * u)),
-            time(|t| t.array),
-            time(|t| t.weights),
-            time(|t| t.post),
-            time(|t| t.memory),
-            time(|t| t.control),
-            self.exact.map_or("-", |e| if e { "yes" } else { "NO" }).into(),
-        ]
-    }
-}
-
-/// Columns of equal width; the first three columns to the left, the others to the right.
-fn grid(rows: &[Vec<String>]) -> String {
-    let columns = rows.first().map_or(0, Vec::len);
-    let width = |c: usize| rows.iter().map(|r| r[c].chars().count()).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..columns).map(width).collect();
-    let cell = |(c, text): (usize, &String)| match c {
-        0..3 => format!("{text:<w$}", w = widths[c]),
-        _ => format!("{text:>w$}", w = widths[c]),
-    };
-    let line = |r: &Vec<String>| r.iter().enumerate().map(cell).collect::<Vec<_>>().join("  ");
-    rows.iter().map(|r| format!("{}\n", line(r).trim_end())).collect()
 }
 
 #[cfg(test)]
@@ -277,10 +200,11 @@ mod tests {
     #[test]
     fn every_cycle_has_one_name() {
         let busy: Busy = [vec![(0, 50)], vec![(10, 30), (60, 70)], vec![(20, 40)], vec![(35, 65)]];
-        let time = LayerTime::of(&busy, 5, 100);
-        assert_eq!(time, LayerTime { array: 20, weights: 20, post: 20, memory: 5, control: 30 });
-        let whole = LayerTime::of(&busy, 22, 38);
-        assert_eq!(whole, LayerTime { array: 16, ..LayerTime::default() });
+        let time = LayerTime::of(&busy, 5, 100, 15, 3.4);
+        let array = LayerTime { useful: 3, idle: 12, fill: 5, ..LayerTime::default() };
+        assert_eq!(time, LayerTime { weights: 20, post: 20, memory: 5, control: 30, ..array });
+        let whole = LayerTime::of(&busy, 22, 38, 100, 1.0);
+        assert_eq!(whole, LayerTime { useful: 1, idle: 15, ..LayerTime::default() });
     }
 
     /// Against counting cycle by cycle, for intervals from a seeded generator.
@@ -306,14 +230,14 @@ mod tests {
             for cycle in first..end {
                 let on = |q: usize| busy[q].iter().any(|(a, b)| (*a..*b).contains(&cycle));
                 match (on(2), on(1), on(3), on(0)) {
-                    (true, ..) => by_cycle.array += 1,
+                    (true, ..) => by_cycle.fill += 1,
                     (_, true, ..) => by_cycle.weights += 1,
                     (_, _, true, _) => by_cycle.post += 1,
                     (.., true) => by_cycle.memory += 1,
                     _ => by_cycle.control += 1,
                 }
             }
-            assert_eq!(LayerTime::of(&busy, first, end), by_cycle, "{busy:?} {first}..{end}");
+            assert_eq!(LayerTime::of(&busy, first, end, 0, 0.0), by_cycle, "{busy:?} {first}..{end}");
         }
     }
 }

@@ -58,6 +58,38 @@ fn groups(json: &serde_json::Value) -> u64 {
     array["columns"].as_u64().unwrap() * array["brick_bits"].as_u64().unwrap() / 8
 }
 
+/// Fields that the header of a module explains. Arithmetic leaves, printed from rust-hdl, are combinational.
+const HEADER: [&str; 4] = ["Formats", "Latency", "Reset", "Maps to"];
+
+#[test]
+fn every_file_is_one_module_with_a_full_header() {
+    let root = scratch("gen_headers");
+    for config in configs() {
+        let dir = root.join(config.file_stem().unwrap());
+        assert!(gen(&config, &dir).status.success());
+        for (name, bytes) in snapshot(&dir.join("rtl")) {
+            let Some(module) = name.strip_suffix(".v") else { continue };
+            let text = String::from_utf8(bytes).unwrap();
+            let place = format!("{} {name}", config.display());
+            let header: String =
+                text.lines().take_while(|l| l.starts_with("//")).map(|l| format!("{l}\n")).collect();
+            assert!(header.contains("SPDX-License-Identifier"), "{place}:\n{header}");
+            assert!(header.contains(&format!("\n// {module} : ")), "{place}:\n{header}");
+            let leaf = header.contains("Printed from rust-hdl");
+            let fields = if leaf { &HEADER[1..2] } else { &HEADER[..] };
+            for field in fields {
+                assert!(header.contains(&format!("\n// {field}")), "{place} has no {field}:\n{header}");
+            }
+            let modules: Vec<&str> = text.lines().filter_map(|l| l.strip_prefix("module ")).collect();
+            let own = |l: &&str| l.strip_prefix(module).is_some_and(|rest| rest.starts_with([' ', '(']));
+            assert_eq!(modules.iter().filter(|l| own(l)).count(), 1, "{place}");
+            assert!(leaf || modules.len() == 1, "{place}: {modules:?}");
+            let untidy = text.lines().find(|l| l.ends_with(' ') || l.contains('\t') || l.len() > 160);
+            assert_eq!(untidy, None, "{place}");
+        }
+    }
+}
+
 #[test]
 fn writes_the_same_bytes_twice_and_over_itself() {
     let root = scratch("gen_twice");

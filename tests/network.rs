@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! `brickwork compile`, `run`, `verify` and `disasm` on a real network: 40 MNIST digits with the reference's logits.
+//! What they refuse: `refusals.rs`; pictures: `pictures.rs`.
 
 mod common;
 
@@ -55,6 +56,12 @@ fn digits_are_exact(config: &str) {
         assert!(layer["cycles_measured"].as_u64().is_some_and(|c| c > 0), "{layer:#}");
         assert_eq!(layer["exact"], true, "{layer:#}");
     }
+    assert_eq!(report["labels_met"], 39, "as many as the reference gets right");
+    for layer in layers {
+        let time = layer["time"].as_object().expect("names of the cycles");
+        let named: u64 = time.values().map(|v| v.as_u64().expect("a number")).sum();
+        assert_eq!(Some(named), layer["cycles_measured"].as_u64(), "every cycle has one name: {layer:#}");
+    }
     let macs: u64 = layers.iter().map(|l| l["macs"].as_u64().expect("macs")).sum();
     assert_eq!(macs, 784 * 64 + 64 * 64 + 64 * 64 + 64 * 10);
 }
@@ -92,6 +99,8 @@ fn golden_and_machine_backends_agree_with_the_reference() {
         assert_eq!(output.status.code(), Some(0), "{report:#}");
         assert_eq!((&report["equal"], &report["inputs"]), (&Value::from(true), &Value::from(5)));
         assert_eq!(report["cycles_measured"], Value::Null);
+        let compared = report["compared"].as_array().expect("a list");
+        assert_eq!(compared.len(), if backend == "golden" { 1 } else { 2 }, "{report:#}");
     }
 }
 
@@ -139,7 +148,9 @@ fn one_wrong_bit_of_one_logit_is_found_and_named() {
     assert_eq!((&first["input"], &first["at"]), (&Value::from(2), &serde_json::json!([3])));
     let table = verify(TINY, path(&file), &["--backend", "golden"]);
     assert_eq!(table.status.code(), Some(1));
-    assert!(text(&table.stdout).contains("DIFFERENT: 1 values of 40 inputs"), "{}", text(&table.stdout));
+    let verdict = text(&table.stdout);
+    assert!(verdict.contains("DIFFERENT 1 value of 40 inputs"), "{verdict}");
+    assert!(verdict.contains("input 2: output `82` of the golden model at [3] is"), "{verdict}");
 }
 
 #[test]
@@ -191,54 +202,28 @@ fn a_program_file_runs_and_disassembles_as_the_network_does() {
     assert_eq!(ran["cycles_measured"], report["cycles_predicted"]);
 }
 
+/// Of a program that was compiled to store them; values as the golden model has them.
 #[test]
-fn refusals_name_the_place_and_the_cure() {
-    let dir = scratch("network_refused");
-    let program = dir.join("tfc.bwp");
-    let made = brickwork(&["compile", MODEL, "--config", TINY, "-o", path(&program)]);
-    assert_eq!(made.status.code(), Some(0), "{}", text(&made.stderr));
-    let garbage = dir.join("garbage.onnx");
-    std::fs::write(&garbage, b"\x08\x07not a network").unwrap();
-    let cut = dir.join("cut.bwp");
-    std::fs::write(&cut, &std::fs::read(&program).unwrap()[..200]).unwrap();
-    let other = "configs/odd.toml";
-    let cases: &[(&[&str], &str)] = &[
-        (
-            &["run", path(&program), "--config", other, "--backend", "machine", "--input", VECTORS],
-            "compile it again",
-        ),
-        (
-            &["run", path(&program), "--config", TINY, "--backend", "golden", "--input", VECTORS],
-            "give the model file",
-        ),
-        (&["verify", "no.onnx", "--config", TINY, "--inputs", VECTORS], "no.onnx"),
-        (&["verify", path(&garbage), "--config", TINY, "--inputs", VECTORS], "garbage.onnx"),
-        (&["verify", MODEL, "--config", "no.toml", "--inputs", VECTORS], "cannot read no.toml"),
-        (&["verify", MODEL, "--config", TINY, "--inputs", "no.npz"], "no.npz"),
-        (&["verify", MODEL, "--config", TINY, "--inputs", TINY], "must end in .npy or .npz"),
-        (&["disasm", path(&cut)], "cut.bwp"),
-        (&["disasm", MODEL], "not a usable program file"),
-        (
-            &[
-                "verify",
-                MODEL,
-                "--config",
-                TINY,
-                "--inputs",
-                VECTORS,
-                "--backend",
-                "golden",
-                "--batch-limit",
-                "0",
-            ],
-            "holds no inputs",
-        ),
-    ];
-    for (arguments, needed) in cases {
-        let output = brickwork(arguments);
-        let message = text(&output.stderr);
-        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {message}");
-        assert!(message.contains(needed), "{arguments:?}: {message}");
+fn a_program_gives_all_tensors() {
+    let dir = scratch("network_program_tensors");
+    let (program, codes) = (dir.join("tfc.bwp"), dir.join("codes.npz"));
+    let compiled = ["compile", MODEL, "--config", TINY, "-o", path(&program), "--all-tensors"];
+    assert_eq!(brickwork(&compiled).status.code(), Some(0));
+    let tensors_of = |model: &Path, input: &str, file: &str, backend: &str| {
+        let file = dir.join(file);
+        let arguments = ["run", path(model), "--config", TINY, "--backend", backend, "--batch-limit", "1"];
+        let more = ["--all-tensors", "--input", input, "--output", path(&file)];
+        let output = brickwork(&[&arguments[..], &more[..]].concat());
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+        read_npz(&file).expect("tensors")
+    };
+    let golden = tensors_of(&repo(MODEL), VECTORS, "golden.npz", "golden");
+    write_npz(&codes, &[("input".to_string(), golden[1].1.clone())]).expect("written");
+    let machine = tensors_of(&program, path(&codes), "machine.npz", "machine");
+    let between: Vec<_> = machine.iter().skip(1).collect();
+    assert!(between.len() >= 3, "{} tensors", machine.len());
+    for (name, array) in between {
+        assert_eq!(array, named(&golden, name), "{name}");
     }
 }
 

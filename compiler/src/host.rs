@@ -259,15 +259,15 @@ pub enum HostError {
 impl fmt::Display for HostError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            HostError::Missing { name } => write!(f, "no array for the model input {name}"),
+            HostError::Missing { name } => write!(f, "no array for the model input `{name}`"),
             HostError::Shape { name, expected, found } => {
-                write!(f, "{name}: shape {found:?}, but the model takes {expected:?}")
+                write!(f, "`{name}` has shape {found:?}; the model takes {expected:?}")
             }
             HostError::Type { name, expected, found } => {
-                write!(f, "{name}: elements of type {found}, but the model takes {expected}")
+                write!(f, "`{name}` holds {found}; the model takes {expected}: convert it (numpy: astype)")
             }
             HostError::Value { name, index, value } => {
-                write!(f, "{name}: element {index} is {value}, which the input cannot hold")
+                write!(f, "`{name}`: element {index} is {value}, which the input cannot hold")
             }
         }
     }
@@ -351,7 +351,8 @@ impl HostInput {
     }
 
     fn check_codes(&self, array: &Array) -> Result<Vec<i32>, HostError> {
-        let codes = array.to_i32().ok_or_else(|| self.wrong_type(array, "integers"))?;
+        let codes =
+            array.to_i32().ok_or_else(|| self.wrong_type(array, "integers (int8, uint8, int16 or int32)"))?;
         let (lo, hi) = self.ty.range();
         match codes.iter().position(|&c| (c as i64) < lo || c as i64 > hi) {
             Some(i) => Err(self.wrong_value(i, codes[i].to_string())),
@@ -360,7 +361,7 @@ impl HostInput {
     }
 
     fn wrong_type(&self, array: &Array, expected: &str) -> HostError {
-        let found = array.data.descr().to_string();
+        let found = array.data.type_name().to_string();
         HostError::Type { name: self.name.clone(), expected: expected.into(), found }
     }
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Importers, integer graph, lowering and program files.
 
 pub mod check;

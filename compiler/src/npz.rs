@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! NumPy arrays: `.npy` files and uncompressed `.npz` archives of them, read and written.
+//! NumPy arrays: `.npy` files and `.npz` archives of them (compressed or not) read, and written uncompressed.
 //!
 //! Little-endian, C order; types int8, uint8, int16, int32, int64, float32, float64. Anything else is an error that says
 //! what stood there; nothing is converted silently.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::path::Path;
 
@@ -66,7 +67,20 @@ impl Data {
         self.len() == 0
     }
 
-    /// NumPy's name of the type, e.g. `<f4`.
+    /// Name of the type, e.g. `float32`.
+    pub fn type_name(&self) -> &'static str {
+        match self {
+            Data::I8(_) => "int8",
+            Data::U8(_) => "uint8",
+            Data::I16(_) => "int16",
+            Data::I32(_) => "int32",
+            Data::I64(_) => "int64",
+            Data::F32(_) => "float32",
+            Data::F64(_) => "float64",
+        }
+    }
+
+    /// NumPy's code of the type, e.g. `<f4`.
     pub fn descr(&self) -> &'static str {
         match self {
             Data::I8(_) => "|i1",
@@ -252,7 +266,7 @@ pub fn write_npy(path: &Path, array: &Array) -> Result<(), NpzError> {
     write(path, &npy_bytes(array))
 }
 
-/// Reads an uncompressed `.npz` file: names (without `.npy`) and arrays, in the archive's order.
+/// Reads a `.npz` file: names (without `.npy`) and arrays, in the archive's order.
 pub fn read_npz(path: &Path) -> Result<Vec<(String, Array)>, NpzError> {
     parse_npz(&read(path)?).map_err(|e| NpzError(format!("{}: {e}", path.display())))
 }
@@ -288,7 +302,7 @@ const END_BYTES: usize = 22;
 const CENTRAL_BYTES: usize = 46;
 const LOCAL_BYTES: usize = 30;
 
-/// Parses the bytes of an uncompressed `.npz` archive by its central directory.
+/// Parses the bytes of a `.npz` archive (stored or deflated) by its central directory.
 pub fn parse_npz(bytes: &[u8]) -> Result<Vec<(String, Array)>, NpzError> {
     if bytes.len() < END_BYTES || !bytes.starts_with(b"PK") {
         return error("not a .npz archive");
@@ -307,7 +321,7 @@ pub fn parse_npz(bytes: &[u8]) -> Result<Vec<(String, Array)>, NpzError> {
         let skip = name_bytes + u16_at(bytes, at + 30)? + u16_at(bytes, at + 32)?;
         let name = bytes.get(at + CENTRAL_BYTES..at + CENTRAL_BYTES + name_bytes).ok_or_else(cut)?;
         let name = String::from_utf8_lossy(name).into_owned();
-        let array = member(bytes, at).and_then(parse_npy);
+        let array = member(bytes, at).and_then(|data| parse_npy(&data));
         let array = array.map_err(|e| NpzError(format!("{name}: {e}")))?;
         arrays.push((name.strip_suffix(".npy").unwrap_or(&name).to_string(), array));
         at += CENTRAL_BYTES + skip;
@@ -315,21 +329,29 @@ pub fn parse_npz(bytes: &[u8]) -> Result<Vec<(String, Array)>, NpzError> {
     Ok(arrays)
 }
 
+/// Methods of zip members: stored as it is, deflated.
+const STORED: usize = 0;
+const DEFLATED: usize = 8;
+
 /// The data of the member whose central directory entry stands at `at`.
-fn member(bytes: &[u8], at: usize) -> Result<&[u8], NpzError> {
+fn member(bytes: &[u8], at: usize) -> Result<Cow<'_, [u8]>, NpzError> {
     let method = u16_at(bytes, at + 10)?;
-    if method != 0 {
-        return error(format!(
-            "is compressed (zip method {method}); save with numpy.savez instead of numpy.savez_compressed"
-        ));
-    }
-    let (crc, size, local) = (u32_at(bytes, at + 16)?, u32_at(bytes, at + 24)?, u32_at(bytes, at + 42)?);
+    let (crc, packed) = (u32_at(bytes, at + 16)?, u32_at(bytes, at + 20)?);
+    let (size, local) = (u32_at(bytes, at + 24)?, u32_at(bytes, at + 42)?);
     if !bytes.get(local..).is_some_and(|b| b.starts_with(b"PK\x03\x04")) {
         return Err(cut());
     }
     let start = local + LOCAL_BYTES + u16_at(bytes, local + 26)? + u16_at(bytes, local + 28)?;
-    let data = bytes.get(start..start.saturating_add(size)).ok_or_else(cut)?;
-    if crc32(data) as usize != crc {
+    let found = bytes.get(start..start.saturating_add(packed)).ok_or_else(cut)?;
+    let data = match method {
+        STORED => Cow::Borrowed(found),
+        DEFLATED => Cow::Owned(
+            miniz_oxide::inflate::decompress_to_vec_with_limit(found, size)
+                .map_err(|e| NpzError(format!("cannot be unpacked: {e}")))?,
+        ),
+        other => return error(format!("is compressed by zip method {other}; save with numpy.savez")),
+    };
+    if data.len() != size || crc32(&data) as usize != crc {
         return error("the checksum does not fit the data");
     }
     Ok(data)
@@ -412,6 +434,30 @@ mod tests {
     #[test]
     fn crc_is_the_zip_checksum() {
         assert_eq!(crc32(b"123456789"), 0xcbf4_3926);
+    }
+
+    /// A `.npz` as `numpy.savez_compressed` writes it: int16 [2, 3] named `input`.
+    #[test]
+    fn compressed_archives_are_read_and_their_damage_is_found() {
+        let array = Array::new(vec![2, 3], Data::I16(vec![1, -2, 3, 4, -5, 600])).unwrap();
+        let plain = npy_bytes(&array);
+        let packed = miniz_oxide::deflate::compress_to_vec(&plain, 6);
+        let stored = npz_bytes(&[("input".into(), array.clone())]).unwrap();
+        let data = stored.windows(6).position(|w| w == NPY_MAGIC).unwrap();
+        let central = stored.windows(4).position(|w| w == b"PK\x01\x02").unwrap();
+        let mut bytes = [&stored[..data], &packed, &stored[central..]].concat();
+        let moved = data + packed.len();
+        for (at, value) in [(moved + 10, DEFLATED), (moved + 20, packed.len()), (8, DEFLATED)] {
+            bytes[at..at + 2].copy_from_slice(&(value as u16).to_le_bytes());
+        }
+        let end = bytes.len() - END_BYTES;
+        bytes[end + 16..end + 20].copy_from_slice(&(moved as u32).to_le_bytes());
+        assert_eq!(parse_npz(&bytes).unwrap(), [("input".to_string(), array)]);
+        for i in data..moved {
+            let mut damaged = bytes.clone();
+            damaged[i] ^= 0x10;
+            assert!(parse_npz(&damaged).is_err(), "byte {i}");
+        }
     }
 
     #[test]

@@ -25,7 +25,8 @@ pub const BEAT_BYTES: u64 = 8;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Arch {
     pub config: Config,
-    /// FNV-1a over the canonical JSON of the configuration; a program carries it.
+    /// FNV-1a over the canonical JSON of the configuration; a program carries it. Not a JSON number: it exceeds 2^53.
+    #[serde(skip)]
     pub hash: u64,
     pub rows: u32,
     pub lanes: u32,

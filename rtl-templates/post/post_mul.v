@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
 // post_mul : p_o = v * m + c, 42 x 32 bits signed, exact
 // Formats  v signed 42, m signed 32, c unsigned 33; p_o = bits 73..17 of the sum (74 bits hold it), low_o = any of bits 16..0
 // Latency  v_i, m_i stage 6, c_i stage 7, p_o and low_o stage 12; II 1

@@ -1,4 +1,6 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
 // post_param_ram : requantization parameters of one lane
+// Formats  a word is {shift[5:0], addend[31:0], multiplier[31:0], bias[31:0]}
 // Latency  rd_addr_i -> rd_data_o 2 cycles
 // Reset    none
 // Maps to  block RAM

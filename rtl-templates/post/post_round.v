@@ -1,9 +1,11 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
 // post_round : y = round(p / 2^(31 + shift)) as a floor and an increment
 // Function  the four modes of hdl_gen::numfmt::Rounding, exact on the full p: 0 floor, 1 half up, 2 half even,
 //           3 TFLite (p already carries 2^30; then ties away from zero at `shift`)
 // Formats   p_i = bits 73..17 of p, low_i = any of bits 16..0; floor_o signed 43, inc_o 0 or 1; y = floor_o + inc_o
 // Latency   p_i, low_i stage 12; shift_hi_i stage 12, shift_mid_i stage 13, shift_lo_i stage 14; floor_o, inc_o stage 16
 // Reset     none, datapath only
+// Maps to   shifts by multiplexers, one carry chain, round_increment
 `default_nettype none
 module post_round (
     input  wire        clk,

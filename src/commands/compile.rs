@@ -2,9 +2,9 @@
 //! `brickwork compile`.
 
 use crate::cli::Compile;
-use crate::evaluate::{self, described, times, used};
-use crate::report::{self, Layer};
-use crate::{generate, Failure};
+use crate::evaluate::{self, timed};
+use crate::report::Layer;
+use crate::{generate, out_file, table, Failure};
 use brickwork_compiler::program::Program;
 use brickwork_sim::image::{Image, RunOptions, RunResult};
 use brickwork_sim::machine::Machine;
@@ -36,19 +36,14 @@ struct CompileReport {
 /// Writes the program; returns what is printed.
 pub fn run(arguments: &Compile) -> Result<String, Failure> {
     let arch = Arch::new(&generate::load_config(&arguments.config)?);
+    let path = arguments.output.clone().unwrap_or_else(|| default_path(&arch, arguments));
+    if path.extension().is_none_or(|e| e != "bwp") {
+        return Err(Failure::file("write", &path, "the name of a program file must end in .bwp"));
+    }
     let model = evaluate::load_model(&arguments.model)?;
     let program = evaluate::compile_model(&model, &arch, arguments.all_tensors)?;
     let result = predict(&arch, &program)?;
-    let path = arguments.output.clone().unwrap_or_else(|| default_path(&arch, arguments));
-    if let Some(folder) = path.parent().filter(|p| !p.as_os_str().is_empty()) {
-        std::fs::create_dir_all(folder).map_err(|e| Failure::file("create", folder, e))?;
-    }
-    let partial = path.with_extension(format!("bwp-{}", std::process::id()));
-    program.write(&partial).map_err(Failure::other)?;
-    std::fs::rename(&partial, &path).map_err(|e| {
-        let _ = std::fs::remove_file(&partial);
-        Failure::file("write", &path, e)
-    })?;
+    out_file::write_whole(&path, &program.to_bytes())?;
     let mut report = report(&arch, &program, &result, path.display().to_string());
     report.notes = model.notes;
     Ok(if arguments.json { json(&report)? } else { text(&report) })
@@ -80,14 +75,7 @@ fn predict(arch: &Arch, program: &Program) -> Result<RunResult, Failure> {
 
 fn report(arch: &Arch, program: &Program, result: &RunResult, path: String) -> CompileReport {
     let info = &program.info;
-    let layers = info.layers.iter().map(|l| {
-        let cycles = times(program, result, l).map(|(a, b)| b - a);
-        Layer {
-            cycles_predicted: cycles,
-            utilization: cycles.filter(|c| *c > 0).map(|c| used(arch, l, c)),
-            ..described(l)
-        }
-    });
+    let layers = info.layers.iter().map(|l| timed(arch, program, l, result, None));
     CompileReport {
         model: info.name.clone(),
         config: arch.config.name.clone(),
@@ -129,7 +117,7 @@ fn text(r: &CompileReport) -> String {
          written  {}: {} instructions\n",
         r.model,
         r.config,
-        report::layer_table(&r.layers),
+        table::layers(&r.layers),
         r.cycles_predicted,
         r.milliseconds,
         r.constant_bytes,

@@ -2,15 +2,14 @@
 //! `brickwork disasm`.
 
 use crate::cli::Disasm;
-use crate::Failure;
+use crate::{evaluate, Failure};
 use brickwork_compiler::program::Program;
 use hdl_gen::isa::{Instr, Op};
 use std::fmt::Write;
 
 /// The program as text: one instruction per line with its number; layers are named at their marks.
 pub fn run(arguments: &Disasm) -> Result<String, Failure> {
-    let program =
-        Program::read(&arguments.program).map_err(|e| Failure::file("read", &arguments.program, e))?;
+    let program = evaluate::load_program(&arguments.program)?;
     let info = &program.info;
     let mut text = format!(
         "# {}: {} instructions for configuration {} ({:016x})\n",

@@ -9,7 +9,7 @@ mod verify;
 
 use crate::cli::{Cli, Command};
 use crate::report::Report;
-use crate::{isa_doc, Failure};
+use crate::{isa_doc, table, Failure};
 use hdl_gen::Config;
 use std::io::Write;
 
@@ -38,7 +38,7 @@ pub fn run(cli: &Cli) -> Result<Outcome, Failure> {
 /// A report as it is printed, and how the command ends.
 fn finished(report: &Report, json: bool) -> (String, Outcome) {
     let outcome = if report.good() { Outcome::Done } else { Outcome::Differs };
-    (if json { report.json() } else { report.table() }, outcome)
+    (if json { report.json() } else { table::report(report) }, outcome)
 }
 
 fn print_result((text, outcome): (String, Outcome)) -> Result<Outcome, Failure> {

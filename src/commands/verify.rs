@@ -11,12 +11,13 @@ use hdl_gen::Arch;
 /// Runs a network and compares every value with the golden model, and the golden model with the expected values.
 pub fn run(arguments: &Verify) -> Result<(String, Outcome), Failure> {
     let common = &arguments.common;
+    common.check()?;
     let arch = Arch::new(&generate::load_config(&common.config)?);
     let model = evaluate::load_model(&arguments.model)?;
     let inputs = Batch::read(&arguments.inputs)?;
     let other = arguments.expect.as_deref().map(Batch::read).transpose()?;
     let expected = Some(other.as_ref().unwrap_or(&inputs));
-    let job = Job { model: &model, arch: &arch, common, inputs: &inputs, expected };
+    let job = Job { model: &model, arch: &arch, common, inputs: &inputs, expected, class_names: &[] };
     let (report, _) = evaluate::evaluate(&job)?;
     Ok(super::finished(&report, common.json))
 }

@@ -12,6 +12,7 @@
 //! | `f` | part selects of operands, e.g. `f.pass.addr` = `[15:0]` |
 //! | `x` | what the unit adds for this file |
 
+pub(crate) mod align;
 pub mod array;
 pub mod compute;
 pub mod control;
@@ -117,7 +118,7 @@ pub fn render<X: Serialize>(arch: &Arch, name: &str, template: &str, x: &X) -> R
     tera.add_raw_template(name, template).map_err(fail)?;
     let context = tera::Context::from_serialize(&vars).map_err(fail)?;
     let body = tera.render(name, &context).map_err(fail)?;
-    Ok(RtlFile { name: name.into(), text: format!("{}{body}", banner(arch)) })
+    Ok(RtlFile { name: name.into(), text: format!("{}{}", banner(arch), align::align(&body)) })
 }
 
 /// A Verilog file that is the same for every configuration.

@@ -4,6 +4,7 @@
 //! rust-hdl writes one module per instance, with `$` in the names. Here equal modules are folded into one, `$` becomes
 //! `__`, and the file is wrapped so that `verilator -Wall` accepts the masks by which rust-hdl extends widths.
 
+use crate::emit::align::align;
 use rust_hdl::prelude::*;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -43,7 +44,7 @@ pub fn verilog<B: Block>(name: &str, header: &str, block: &B) -> Result<String, 
     }
     let comment: String = header.lines().map(|l| format!("// {l}").trim_end().to_string() + "\n").collect();
     Ok(format!(
-        "{comment}// Printed from rust-hdl. It extends a width by a mask, hence the waivers.\n\
+        "// SPDX-License-Identifier: Apache-2.0 OR MIT\n{comment}// Printed from rust-hdl. It extends a width by a mask, hence the waivers.\n\
          /* verilator lint_off DECLFILENAME */\n/* verilator lint_off WIDTH */\n`default_nettype none\n\n{}\
          `default_nettype wire\n/* verilator lint_on WIDTH */\n/* verilator lint_on DECLFILENAME */\n",
         fold(name, modules)
@@ -101,9 +102,49 @@ fn clean(body: &str, alias: &BTreeMap<String, String>) -> String {
             Some(new) => line.replacen(word, new, 1),
             None => line.to_string(),
         };
-        line.replace('$', "__").replace("__signed(", "$signed(").replace("__unsigned(", "$unsigned(")
+        let line =
+            line.replace('$', "__").replace("__signed(", "$signed(").replace("__unsigned(", "$unsigned(");
+        plain_selects(&line)
     });
-    lines.collect::<Vec<_>>().join("\n").trim_end().to_string()
+    align(&lines.collect::<Vec<_>>().join("\n")).trim_end().to_string()
+}
+
+/// `x[(32'h3)+:(2)]` and `x[32'h3]` as `x[4:3]` and `x[3]`.
+fn plain_selects(line: &str) -> String {
+    let mut out = String::new();
+    let mut rest = line;
+    while let Some(at) = rest.find('[') {
+        let (before, from) = rest.split_at(at);
+        out.push_str(before);
+        let Some((text, bytes)) = select(from) else {
+            out.push('[');
+            rest = &from[1..];
+            continue;
+        };
+        out.push_str(&text);
+        rest = &from[bytes..];
+    }
+    out + rest
+}
+
+/// The plain form of the select that `from` begins with, and the bytes that it replaces.
+fn select(from: &str) -> Option<(String, usize)> {
+    let end = from.find(']')?;
+    let inner = &from[1..end];
+    let literal = |text: &str| u32::from_str_radix(text.strip_prefix("32'h")?, 16).ok();
+    let text = match inner.split_once("+:") {
+        None => format!("[{}]", literal(inner)?),
+        Some((low, count)) => {
+            let bare = |text: &str| text.strip_prefix('(')?.strip_suffix(')').map(str::to_string);
+            let (low, count) = (literal(&bare(low)?)?, bare(count)?.parse::<u32>().ok()?);
+            match count {
+                0 => return None,
+                1 => format!("[{low}]"),
+                _ => format!("[{}:{low}]", low + count - 1),
+            }
+        }
+    };
+    Some((text, end + 1))
 }
 
 #[cfg(test)]
@@ -119,6 +160,12 @@ mod tests {
         assert_eq!(text.matches("\nendmodule").count(), 3, "{text}");
         assert!(!text.contains("$"), "{text}");
         assert_eq!(text, super::verilog("lane_count", "lane_count : test", &block).unwrap());
+    }
+
+    #[test]
+    fn writes_selects_plainly() {
+        let line = "a = x[(32'h3)+:(2)] & y[(32'ha)+:(1)] ^ z[32'h1] + m[i] + w[(i)+:(1)];";
+        assert_eq!(super::plain_selects(line), "a = x[4:3] & y[10] ^ z[1] + m[i] + w[(i)+:(1)];");
     }
 
     #[test]

@@ -100,12 +100,21 @@ pub fn default_dir() -> PathBuf {
         .unwrap_or_else(|| PathBuf::from("build/cosim"))
 }
 
+/// Whether `dir` has the executable of `sources`. Errors: Verilator missing.
+pub fn is_built(dir: &Path, sources: &Sources) -> Result<bool, CosimError> {
+    Ok(Executable::found(&dir.join(key(sources)?)).is_some())
+}
+
+/// Name of the directory of an executable.
+fn key(sources: &Sources) -> Result<String, CosimError> {
+    Ok(format!("{:032x}", content_hash(sources, &tool_version()?)))
+}
+
 /// The executable of `sources`, built now if it is not in `dir`.
 ///
 /// Errors: Verilator missing or failing, the C++ compiler failing (with the end of the log), files.
 pub fn executable(dir: &Path, sources: &Sources) -> Result<Executable, CosimError> {
-    let version = tool_version()?;
-    let key = format!("{:032x}", content_hash(sources, &version));
+    let key = key(sources)?;
     fs::create_dir_all(dir).map_err(CosimError::io(format!("make the directory {}", dir.display())))?;
     let dir = dir.canonicalize().map_err(CosimError::io(format!("find {}", dir.display())))?;
     let home = dir.join(&key);

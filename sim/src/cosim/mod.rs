@@ -138,6 +138,13 @@ impl Cosim {
         })
     }
 
+    /// Whether [`Cosim::build`] would find its simulation in the cache. Errors: Verilator missing.
+    pub fn is_built(arch: &Arch, options: &BuildOptions) -> Result<bool, CosimError> {
+        let dir = options.cache_dir.clone().unwrap_or_else(cache::default_dir);
+        let (rtl, harness) = (emit::rtl_files(arch)?, harness::files(arch)?);
+        cache::is_built(&dir, &cache::Sources { rtl, harness, trace: options.trace })
+    }
+
     /// The simulation's executable; Verilog and build log stand beside it.
     pub fn executable(&self) -> &std::path::Path {
         &self.executable.path
