@@ -16,8 +16,17 @@ help: ## Print this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: setup ## Generate zynq7020, compile a network, run real digits on the RTL, print the table
+	@test -d "$${CARGO_TARGET_DIR:-target}" || echo 'first run: Rust compiles Brickwork, then Verilator the machine; together a few minutes'
+	$(call run,$(CARGO) build --quiet)
+	@printf '\n1. The accelerator of configs/zynq7020.toml as Verilog\n\n'
 	$(call run,$(BRICKWORK) gen configs/zynq7020.toml)
+	@printf '\n2. 40 handwritten digits through a network, on that Verilog under Verilator, against the reference and the prediction\n\n'
 	$(call run,$(BRICKWORK) verify models/TFC_1W2A.onnx --config configs/zynq7020.toml --inputs models/TFC_1W2A.vectors.npz --backend rtl)
+	@printf '%s\n' '' 'What next:' \
+	  '  build/zynq7020/rtl/files.f                the Verilog to read, simulate or synthesize' \
+	  '  make gen CONFIG=configs/tiny.toml         another accelerator; copy the file and change it' \
+	  '  cargo run -- run --help                   your own network (.onnx) and inputs (.npz, .png)' \
+	  '  docs/architecture.md                      how the machine works'
 
 gen: ## Generate the Verilog of CONFIG (default configs/zynq7020.toml) into build/
 	$(call run,$(BRICKWORK) gen $(CONFIG))

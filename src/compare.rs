@@ -2,12 +2,26 @@
 //! Counts values that differ and names the first.
 
 use crate::data;
-use crate::report::Mismatch;
 use brickwork_compiler::npz::Array;
 use brickwork_compiler::program::TensorInfo;
+use serde::Serialize;
 
 /// Mismatches that are named; the others are counted.
 const NAMED: usize = 10;
+
+/// One value that differs.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Mismatch {
+    pub input: usize,
+    /// Tensor or model output.
+    pub layer: String,
+    /// `[y, x, channel]` in a tensor, the index in a model output.
+    pub at: Vec<usize>,
+    pub expected: String,
+    pub got: String,
+    /// What was compared with what.
+    pub against: &'static str,
+}
 
 /// Mismatches of a job.
 #[derive(Default)]

@@ -2,7 +2,7 @@
 //! The result of `run` and `verify`: one object, printed as JSON or as a table ([`crate::table`]).
 
 use crate::classes::Class;
-use crate::compare::Tally;
+use crate::compare::{Mismatch, Tally};
 use brickwork_sim::cosim::BuildCost;
 use hdl_gen::Config;
 use serde::Serialize;
@@ -51,20 +51,6 @@ pub struct Simulation {
     pub peak_bytes: u64,
     /// What building it took, now or when it was built.
     pub build: BuildCost,
-}
-
-/// One value that differs.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Mismatch {
-    pub input: usize,
-    /// Tensor or model output.
-    pub layer: String,
-    /// `[y, x, channel]` in a tensor, the index in a model output.
-    pub at: Vec<usize>,
-    pub expected: String,
-    pub got: String,
-    /// What was compared with what.
-    pub against: &'static str,
 }
 
 /// One layer of the program.

@@ -2,7 +2,7 @@
 //! Reports as text for the terminal.
 
 use crate::classes::Class;
-use crate::report::{Layer, LayerTime, Report};
+use crate::report::{Layer, LayerTime, Report, Simulation};
 use std::fmt::Write;
 
 /// Inputs whose classes are printed.
@@ -55,9 +55,7 @@ fn verdict(r: &Report) -> String {
         (_, false) => ("DIFFERENT", format!("{} of {inputs}", count(r.mismatches as usize, "value"))),
     });
     lines.extend(cycles(r).map(|text| ("cycles", text)));
-    lines.extend(
-        r.simulation_hz.map(|hz| ("speed", format!("{hz:.0} simulated cycles per second of CPU time"))),
-    );
+    lines.extend(r.simulation.as_ref().map(|s| ("speed", speed(s))));
     lines.iter().map(|(key, text)| format!("{key:<9} {text}\n")).collect()
 }
 
@@ -84,6 +82,19 @@ fn cycles(r: &Report) -> Option<String> {
             )
         }
     })
+}
+
+/// Speed of the simulation, and what it and its building took.
+fn speed(s: &Simulation) -> String {
+    let (mib, build) = (|bytes: u64| bytes >> 20, &s.build);
+    format!(
+        "{:.0} simulated cycles per second of CPU time, {} MiB; built in {:.0} s ({:.0} s of CPU time, {} MiB)",
+        s.cycles_per_second,
+        mib(s.peak_bytes),
+        build.seconds,
+        build.cpu_seconds,
+        mib(build.peak_bytes)
+    )
 }
 
 /// `1 input`, `2 inputs`.

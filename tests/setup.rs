@@ -14,7 +14,7 @@ use std::process::{Command, Output};
 /// arguments and "installs" a verilator.
 fn path_with(test: &str, tools: &[&str], verilator: Option<&str>) -> PathBuf {
     let bin = scratch(test);
-    for tool in ["sh", "awk", "sort", "head", "printf", "id", "cat", "chmod"] {
+    for tool in ["sh", "awk", "sort", "head", "printf", "id", "cat", "chmod", "env"] {
         let real = ["/bin", "/usr/bin"].iter().map(|d| Path::new(d).join(tool)).find(|p| p.exists());
         symlink(real.unwrap_or_else(|| panic!("no {tool}")), bin.join(tool)).unwrap();
     }

@@ -41,9 +41,10 @@ if [ -n "$packages" ]; then
         command -v sudo >/dev/null 2>&1 || fail "neither root nor sudo; install by hand:$packages"
         sudo=sudo
     fi
-    export DEBIAN_FRONTEND=noninteractive
+    # sudo keeps no variables of ours.
+    apt="$sudo env DEBIAN_FRONTEND=noninteractive apt-get"
     # shellcheck disable=SC2086 # one word per package
-    { $sudo apt-get update -qq && $sudo apt-get install -y -qq --no-install-recommends $packages; } >/dev/null ||
+    { $apt update -qq && $apt install -y -qq --no-install-recommends $packages; } >/dev/null ||
         fail "apt-get failed; install by hand:$packages"
 fi
 
