@@ -383,14 +383,22 @@ mod tests {
         RgbImage::from_raw(2, 1, vec![1, 3, 5, 11, 13, 15]).expect("six bytes")
     }
 
+    /// The same below each other.
+    fn upright() -> RgbImage {
+        RgbImage::from_raw(1, 2, two().into_raw()).expect("six bytes")
+    }
+
     #[test]
     fn channels_lie_as_the_shape_says() {
         let planar = made(&float(&[1, 3, 1, 2]), &scaled(), two()).expect("values");
         assert_eq!(planar, [0.0, 5.0, 1.0, 6.0, 2.0, 7.0]);
-        let inner = made(&float(&[1, 1, 2, 3]), &scaled(), two()).expect("values");
+        let inner = made(&float(&[1, 2, 1, 3]), &scaled(), upright()).expect("values");
         assert_eq!(inner, [0.0, 1.0, 2.0, 5.0, 6.0, 7.0]);
         let bgr = Rule { channels: Some(Channels::Bgr), ..scaled() };
-        assert_eq!(made(&float(&[1, 1, 2, 3]), &bgr, two()).expect("values"), [2.0, 1.0, 0.0, 7.0, 6.0, 5.0]);
+        assert_eq!(
+            made(&float(&[1, 2, 1, 3]), &bgr, upright()).expect("values"),
+            [2.0, 1.0, 0.0, 7.0, 6.0, 5.0]
+        );
         let sized = Rule { size: Some([1, 2]), ..scaled() };
         assert_eq!(made(&float(&[1, 6]), &sized, two()).expect("values"), planar);
     }
@@ -407,9 +415,9 @@ mod tests {
 
     #[test]
     fn integers_are_rounded_and_bounded() {
-        let int8 = Target { integers: Some(IntType { bits: 8, signed: true }), ..float(&[1, 1, 2, 3]) };
-        assert_eq!(made(&int8, &scaled(), two()).expect("values"), [0.0, 1.0, 2.0, 5.0, 6.0, 7.0]);
-        let bright = RgbImage::from_pixel(2, 1, image::Rgb([200; 3]));
+        let int8 = Target { integers: Some(IntType { bits: 8, signed: true }), ..float(&[1, 2, 1, 3]) };
+        assert_eq!(made(&int8, &scaled(), upright()).expect("values"), [0.0, 1.0, 2.0, 5.0, 6.0, 7.0]);
+        let bright = RgbImage::from_pixel(1, 2, image::Rgb([200; 3]));
         let message = made(&int8, &Rule::default(), bright).expect_err("200 is no int8").to_string();
         assert!(message.contains("-128..=127") && message.contains("--mean"), "{message}");
     }

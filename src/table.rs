@@ -260,12 +260,12 @@ mod tests {
 
     #[test]
     fn columns_are_aligned_and_summed() {
-        let text = layers(&[layer("first", 100), layer("b", 5)]);
+        let text = layers(&[layer("first", 123), layer("b", 5)]);
         let lines: Vec<&str> = text.lines().collect();
         let end = |line: &str, word: &str| line.find(word).map(|at| at + word.len());
-        assert_eq!(end(lines[1], "predicted"), end(lines[2], "100"));
+        assert_eq!(end(lines[1], "predicted"), end(lines[2], "123"));
         assert!(
-            lines[4].starts_with("total") && lines[4].contains("2000") && lines[4].contains("105"),
+            lines[4].starts_with("total") && lines[4].contains("2000") && lines[4].contains("128"),
             "{text}"
         );
         assert!(lines[4].contains("50.0 %"), "{text}");

@@ -145,7 +145,7 @@ mod tests {
         let text = "module m (\n    input  wire clk,\n    // data\n    input  wire [143:0] act_i,  // words\n    \
                     output wire signed [8:0] psum_o\n);\n    reg [7:0] a_q;\n    wire [15:0] b;\n    wire c = a;\n";
         let wanted = "module m (\n    input  wire                clk,\n    // data\n    \
-                      input  wire        [143:0] act_i,         // words\n    \
+                      input  wire        [143:0] act_i,          // words\n    \
                       output wire signed [8:0]   psum_o\n);\n    reg  [7:0]  a_q;\n    wire [15:0] b;\n    wire c = a;\n";
         assert_eq!(align(text), wanted);
         assert_eq!(align(wanted), wanted, "a second time changes nothing");

@@ -61,7 +61,8 @@ pub(super) fn leaf_file<B: HdlBlock>(
 /// [`LaneCount`] as a file.
 pub fn lane_count(arch: &Arch) -> Result<RtlFile, EmitError> {
     let header = "lane_count : ones + 2 * twos = number of the 18 lanes with act and wgt set\n\
-                  Latency  0. Maps to 18 LUT6: six triples of lanes (two each), two counters of six (three each).";
+                  Latency  0\n\
+                  Maps to  18 LUT6: six triples of lanes (two each), two counters of six (three each).";
     leaf_file(arch, "lane_count", header, LaneCount::default())
 }
 
@@ -69,7 +70,8 @@ pub fn lane_count(arch: &Arch) -> Result<RtlFile, EmitError> {
 pub fn bit_brick(arch: &Arch) -> Result<RtlFile, EmitError> {
     let header =
         "bit_brick : p = x * w, slices of 2 bits, two's complement where the flag beside is set, else unsigned\n\
-                  Formats  p two's complement, 5 bits (-6..9). Latency 0. Maps to 5 LUT6.";
+                  Formats  p two's complement, 5 bits (-6..9)\n\
+                  Latency  0\nMaps to  5 LUT6";
     leaf_file(arch, "bit_brick", header, BitBrick::default())
 }
 

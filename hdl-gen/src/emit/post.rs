@@ -100,7 +100,7 @@ macro_rules! template {
 const ROUND_INCREMENT_HEADER: &str =
     "round_increment : whether a floor must be incremented, in each rounding mode\n  \
     0 floor, 1 half up, 2 half even, 3 half away from zero (TFLite's second rounding)\n\
-    Latency  combinational\nMaps to  1 LUT6";
+    Latency  0\nMaps to  1 LUT6";
 
 /// The files of the post unit, leaves first, `post_unit.v` last.
 pub fn files(arch: &Arch) -> Result<Vec<RtlFile>, EmitError> {
