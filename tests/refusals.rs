@@ -96,8 +96,10 @@ fn programs_that_are_damaged_or_for_another_machine() {
     refused_with(&[&same[..], &machine, &["--all-tensors"]].concat(), &["compile it with --all-tensors"]);
 }
 
+type Arrays = Vec<(String, Array)>;
+
 /// Vectors after `change`, in a new file.
-fn changed(dir: &Path, name: &str, change: impl Fn(&mut Vec<(String, Array)>)) -> PathBuf {
+fn changed(dir: &Path, name: &str, change: impl Fn(&mut Arrays)) -> PathBuf {
     let mut arrays = read_npz(&repo(VECTORS)).expect("the committed vectors");
     arrays.retain(|(n, _)| n == "input" || n == "expected");
     change(&mut arrays);
@@ -116,7 +118,7 @@ fn floats(array: &Array) -> &[f32] {
 #[test]
 fn arrays_that_do_not_fit() {
     let dir = scratch("refused_arrays");
-    let case = |name: &str, change: &dyn Fn(&mut Vec<(String, Array)>), needed: &[&str]| {
+    let case = |name: &str, change: &dyn Fn(&mut Arrays), needed: &[&str]| {
         let file = changed(&dir, name, change);
         verify(MODEL, TINY, path(&file), &[&[name], needed].concat());
     };
@@ -130,18 +132,18 @@ fn arrays_that_do_not_fit() {
     case("scalar", &|a| a[0].1 = Array::f32(vec![], vec![1.0]).unwrap(), &["float32 []", "[N, 1, 28, 28]"]);
     case("wide", &|a| a[1].1.shape = vec![50, 8], &["float32 [50, 8]", "`82` has the shape [N, 10]"]);
     case("empty", &|a| a[0].1 = Array::f32(vec![0, 1, 28, 28], vec![]).unwrap(), &["holds no inputs"]);
-    let short = |a: &mut Vec<(String, Array)>| {
+    let short = |a: &mut Arrays| {
         let values = floats(&a[1].1)[..20].to_vec();
         a[1].1 = Array::f32(vec![2, 10], values).unwrap();
     };
     case("short", &short, &["has 40 of `0`", "has 2 of `82`", "must be equal"]);
-    let double = |a: &mut Vec<(String, Array)>| {
+    let double = |a: &mut Arrays| {
         a[0].1.data = Data::F64(floats(&a[0].1).iter().map(|x| *x as f64).collect());
     };
     case("double", &double, &["input 0", "holds float64", "takes float32", "astype"]);
-    let bytes = |a: &mut Vec<(String, Array)>| a[0].1.data = Data::U8(vec![1; floats(&a[0].1).len()]);
+    let bytes = |a: &mut Arrays| a[0].1.data = Data::U8(vec![1; floats(&a[0].1).len()]);
     case("bytes", &bytes, &["holds uint8", "takes float32"]);
-    let nan = |a: &mut Vec<(String, Array)>| {
+    let nan = |a: &mut Arrays| {
         let mut values = floats(&a[0].1).to_vec();
         values[784 + 5] = f32::NAN;
         a[0].1.data = Data::F32(values);
