@@ -55,10 +55,10 @@ macro_rules! networks {
 }
 
 networks! {
-    resnet8, 70_000;
-    dscnn, 56_000;
-    vww, 145_000;
+    resnet8, 66_000;
+    dscnn, 39_000;
+    vww, 110_000;
     autoencoder, 19_500;
-    ultranet, 733_000;
-    slim320, 1_780_000;
+    ultranet, 382_000;
+    slim320, 1_446_000;
 }

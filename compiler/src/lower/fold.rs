@@ -7,10 +7,10 @@
 //! *Gathered inputs.* A network input that one convolution reads is stored with every tap of a kernel row (or of the
 //! whole kernel) of f neighbouring results in the channels of one pixel ([`Gather`]); who packs the input does it.
 
+use super::cost::{self, Destination};
 use super::layout::{beats_per_bank_word, Layout};
 use super::ops::Context;
 use super::prepare::{fusable_pool, readers};
-use super::stage::Stage;
 use super::Options;
 use crate::ir::{Conv, Graph, Node, Op, Pool, Requant, Reshape, TensorId, Weights};
 use crate::program::{Gather, GatherAxis};
@@ -21,8 +21,8 @@ use std::collections::BTreeMap;
 const FACTORS: [usize; 5] = [1, 2, 4, 8, 16];
 /// Most output channels of a folded layer.
 const MOST_CHANNELS: usize = 512;
-/// Fixed cost of a chunk of one unit in the estimate.
-const CHUNK_CYCLES: usize = 30;
+/// A load that hides behind compute weighs so much less.
+const HIDDEN: usize = 8;
 
 /// The graph that is lowered.
 pub struct Folded {
@@ -306,7 +306,10 @@ impl Folder<'_> {
         let layout = Layout::new(self.arch, tensor.shape, tensor.ty);
         let from_dram = self.original.inputs.contains(&r.conv.input);
         let load = if from_dram { layout.size() / 4 * beats_per_bank_word(layout.lanes) } else { 0 };
-        let cycles = stage.ok().map(|s| estimate(self.arch, &s, &layout, load));
+        let cycles = stage.ok().map(|s| {
+            let to = Destination::of(self.arch, &context.layout(s.output));
+            cost::cycles(self.arch, &s, layout.planes, 1, to).max(load) + load / HIDDEN
+        });
         self.swap_shapes(&mut shapes);
         cycles
     }
@@ -390,27 +393,4 @@ fn spread(
     }
     let shape = [fold * oc, shape[0], shape[1], shape[2]];
     Weights { shape, data, ty: conv.weights.ty, bipolar: conv.weights.bipolar }
-}
-
-/// Cycles of a stage: its passes, or its posts and what cannot run beside them, or the load of its input.
-fn estimate(arch: &Arch, stage: &Stage, layout: &Layout, load: usize) -> usize {
-    let results = stage.grid[0] * stage.grid[1];
-    let window = stage.window[0] * stage.window[1];
-    let accs = results * window;
-    let areas = stage.units.iter().map(|u| u.areas).max().unwrap_or(1);
-    let chunk = (arch.acc_depth as usize / areas / window / 2).max(1);
-    let chunks = results.div_ceil(chunk);
-    let passes: usize = stage.units.iter().map(|u| u.passes.len()).sum();
-    let (mut stream, mut posts, mut exclusive) = (0, 0, 0);
-    for unit in &stage.units {
-        posts += accs * unit.tiles * unit.beats + chunks * CHUNK_CYCLES;
-        for pass in &unit.passes {
-            let steps = if pass.planes_in_rows { 1 } else { arch.steps(layout.planes) as usize };
-            let shift = if passes > 1 { chunks * (pass.weights.len() + arch.groups as usize) } else { 0 };
-            let cycles = (accs * steps).max(shift);
-            stream += cycles;
-            exclusive += if pass.overwrite { 0 } else { cycles };
-        }
-    }
-    stream.max(posts + exclusive).max(load) + load / 8
 }

@@ -2,6 +2,7 @@
 //! From the integer graph to a program: fusion, weight modes, placement, tiling, packing, loop nests, tokens.
 
 mod bounds;
+mod cost;
 mod emit;
 mod error;
 mod fold;

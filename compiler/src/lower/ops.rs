@@ -2,6 +2,7 @@
 //! Operators to stages.
 
 use super::bounds::{channel_bounds, weight_mode, Interval, WeightMode};
+use super::cost::{self, Destination};
 use super::error::CompileErrorKind as Kind;
 use super::layout::Layout;
 use super::nest::Geometry;
@@ -86,7 +87,7 @@ impl Context<'_> {
         self.graph.tensors[t].ty
     }
 
-    fn layout(&self, t: TensorId) -> Layout {
+    pub fn layout(&self, t: TensorId) -> Layout {
         Layout::new(self.arch, self.shape(t), self.ty(t))
     }
 
@@ -126,25 +127,43 @@ impl Context<'_> {
 
     /// A convolution, with a max pool on its results where one is fused.
     pub fn conv(&self, name: &str, conv: &Conv, pool: Option<&Pool>) -> Result<Stage> {
-        let [h, w, ic] = self.shape(conv.input);
-        let [oc, kh, kw, icg] = conv.weights.shape;
+        let ic = self.shape(conv.input)[2];
         let x = Interval::of(self.ty(conv.input));
         let padded = conv.pads != [0; 4];
         if padded && !x.contains(conv.pad_code as i128) {
             return Err(Kind::PadCode { code: conv.pad_code });
         }
         let lanes = self.arch.lanes as usize;
-        let sum_column = conv.groups == 1 && (!padded || conv.pad_code == 0 || ic % lanes == 0);
+        let sum_column = conv.groups == 1 && (!padded || conv.pad_code == 0 || ic.is_multiple_of(lanes));
         let mode = weight_mode(self.arch, &conv.weights, x, sum_column)?;
-        let planes = self.conv_planes(conv, &mode);
-        let mode = planes.map_or(mode, |p| p.1);
         self.check_requant(&conv.requant, conv.output, channel_bounds(&conv.weights, x).into_iter())?;
+        let in_time = self.conv_stage(name, conv, pool, mode, None);
+        let Some((planes, mode)) = self.conv_planes(conv, &mode) else { return Ok(in_time) };
+        let in_rows = self.conv_stage(name, conv, pool, mode, Some(planes));
+        let cost = |stage: &Stage| {
+            let to = Destination::of(self.arch, &self.layout(stage.output));
+            cost::best_merge(self.arch, stage, planes, to).0
+        };
+        Ok(if cost(&in_rows) < cost(&in_time) { in_rows } else { in_time })
+    }
+
+    /// A convolution in a weight mode. `planes`: those of the input, to be spread over rows.
+    fn conv_stage(
+        &self,
+        name: &str,
+        conv: &Conv,
+        pool: Option<&Pool>,
+        mode: WeightMode,
+        planes: Option<u32>,
+    ) -> Stage {
+        let [oc, kh, kw, icg] = conv.weights.shape;
+        let padded = conv.pads != [0; 4];
         let (weights, ocg) = (&conv.weights.data, oc / conv.groups);
         let source = Source {
             feed: 0,
             operand: 0,
             taps: tap_grid([kh, kw], conv.dilation),
-            planes: planes.map(|p| (p.0, self.ty(conv.input).signed)),
+            planes: planes.map(|p| (p, self.ty(conv.input).signed)),
             mode,
             channels: Box::new(move |o| o / ocg * icg..(o / ocg + 1) * icg),
             weight: Box::new(move |o, tap, i| weights[(o * kh * kw + tap) * icg + i - o / ocg * icg]),
@@ -166,12 +185,11 @@ impl Context<'_> {
                 (g, post, p.output, [shape[0], shape[1]], p.kernel)
             }
         };
-        let rows = kh * kw * planes.map_or(1, |p| p.0 as usize);
+        let rows = kh * kw * planes.map_or(1, |p| p as usize);
         let tiling = self.conv_tiling(mode.log2, oc, conv.groups, icg, rows);
         let params = |c: usize| vec![channel_params(&conv.requant, c)];
         let units = build_units(self.arch, tiling, oc, &post, &params, std::slice::from_ref(&source));
-        debug_assert!(h > 0 && w > 0);
-        Ok(Stage {
+        Stage {
             name: name.into(),
             op: if conv.groups > 1 && icg == 1 { "depthwise" } else { "conv" },
             output,
@@ -188,7 +206,7 @@ impl Context<'_> {
             macs: (out[0] * out[1] * oc * kh * kw * icg) as u64,
             act_bits: self.ty(conv.input).bits as u32,
             wgt_bits: if conv.weights.bipolar { 1 } else { conv.weights.ty.bits as u32 },
-        })
+        }
     }
 
     /// The planes of the input and the weight mode, if the layer is faster with planes in rows: a layer with few taps and

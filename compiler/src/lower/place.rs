@@ -2,11 +2,12 @@
 //! Where every tensor lives: first-fit in the activation banks by lifetime; what does not fit is kept in DRAM and read in
 //! bands of rows.
 
+use super::cost::{self, Destination};
 use super::error::{CompileError, CompileErrorKind};
 use super::fold::Folded;
 use super::layout::{beats_per_bank_word, Layout};
 use super::prepare::{copy_stage, Prepared};
-use super::stage::{Feed, Stage};
+use super::stage::{merge_units, Feed, Stage};
 use super::Options;
 use crate::ir::{Graph, TensorId};
 use crate::program::{TensorForm, TensorInfo};
@@ -44,6 +45,8 @@ pub struct Bands {
     pub rows: usize,
     /// First plane-word of the buffer of each feed that is read in bands.
     pub buffers: Vec<Option<usize>>,
+    /// The only feed has the whole memory, in which its rows go round: row y at y * row pitch, modulo the memory.
+    pub ring: bool,
 }
 
 /// Everything placed.
@@ -84,6 +87,14 @@ struct Placer<'a> {
 /// A placed interval of plane-words.
 type Span = Range<usize>;
 
+/// Bank addresses of all roots and bands of all stages.
+type Placed = (Vec<Option<usize>>, Vec<Bands>);
+
+/// Estimated cycles that a change of bands costs beside its loads.
+const BAND_CYCLES: usize = 300;
+/// Transfers that hide behind compute weigh so much less than others.
+const HIDDEN: usize = 8;
+
 /// Places all tensors. Errors: a layer that does not fit even in bands of one row.
 pub fn place(
     folded: &Folded,
@@ -102,7 +113,7 @@ pub fn place(
         }
     }
     let mut placer = Placer { graph, arch, stages: &stages, root: &root, spilled: vec![false; root.len()] };
-    let (banks, bands) = loop {
+    let mut placed = loop {
         match placer.attempt() {
             Ok(done) => break done,
             Err((stage, need)) => match placer.victim(stage) {
@@ -116,7 +127,21 @@ pub fn place(
             },
         }
     };
-    let spilled = placer.spilled;
+    while let Some(better) = placer.improve(&placed.1) {
+        placed = better;
+    }
+    let ((banks, bands), spilled) = (placed, placer.spilled);
+    for stage in &mut stages {
+        let output = root[stage.output];
+        let leaves =
+            spilled[output] || options.all_tensors || graph.outputs.iter().any(|t| root[*t] == output);
+        if leaves && graph.tensors[output].ty.bits <= 16 {
+            let layout = |t: TensorId| Layout::new(arch, graph.tensors[t].shape, graph.tensors[t].ty);
+            let planes = stage.feeds.iter().map(|f| layout(f.tensor).planes).max().unwrap_or(1);
+            let (_, most) = cost::best_merge(arch, stage, planes, Destination::dram(&layout(output)));
+            merge_units(arch, stage, most);
+        }
+    }
     let mut plan = Plan {
         bands,
         homes: banks.into_iter().map(|bank| Home { bank, ..Home::default() }).collect(),
@@ -243,8 +268,7 @@ impl Placer<'_> {
     }
 
     /// Bank addresses of all roots and bands of all stages, or the stage at which room is missing and how much it needs.
-    #[allow(clippy::type_complexity)]
-    fn attempt(&self) -> Result<(Vec<Option<usize>>, Vec<Bands>), (usize, usize)> {
+    fn attempt(&self) -> Result<Placed, (usize, usize)> {
         let mut live: Vec<(TensorId, usize, usize)> = (0..self.root.len())
             .filter(|t| self.root[*t] == *t && !self.spilled[*t])
             .filter_map(|t| self.lifetime(t).map(|(a, b)| (t, a, b)))
@@ -264,6 +288,78 @@ impl Placer<'_> {
             bands.push(self.bands(stage, &taken).map_err(|need| (i, need))?);
         }
         Ok((placed, bands))
+    }
+
+    /// Spills one tensor more, if transfers then weigh less.
+    fn improve(&mut self, bands: &[Bands]) -> Option<Placed> {
+        let now = self.cost(bands);
+        let banded: Vec<usize> = (0..self.stages.len()).filter(|i| self.is_banded(*i, &bands[*i])).collect();
+        let tried: Vec<TensorId> =
+            (0..self.root.len()).filter(|t| banded.iter().any(|i| self.lives(*t, *i))).collect();
+        let mut best: Option<(usize, TensorId, Placed)> = None;
+        for t in tried {
+            self.spilled[t] = true;
+            if let Ok(placed) = self.attempt() {
+                let cost = self.cost(&placed.1);
+                if cost < best.as_ref().map_or(now, |b| b.0) {
+                    best = Some((cost, t, placed));
+                }
+            }
+            self.spilled[t] = false;
+        }
+        let (_, t, placed) = best?;
+        self.spilled[t] = true;
+        Some(placed)
+    }
+
+    /// A root that is in the banks during a stage.
+    fn lives(&self, t: TensorId, stage: usize) -> bool {
+        self.root[t] == t
+            && !self.spilled[t]
+            && self.lifetime(t).is_some_and(|(a, b)| (a..=b).contains(&stage))
+    }
+
+    fn is_banded(&self, stage: usize, bands: &Bands) -> bool {
+        bands.rows < self.stages[stage].grid[0] && !bands.ring
+    }
+
+    /// What transfers cost: those between bands in full, others a part.
+    fn cost(&self, bands: &[Bands]) -> usize {
+        let mut sum = 0;
+        for (i, (stage, b)) in self.stages.iter().zip(bands).enumerate() {
+            let count = stage.grid[0].div_ceil(b.rows.max(1));
+            let loads: usize = stage
+                .feeds
+                .iter()
+                .filter(|f| self.spilled[self.root[f.tensor]])
+                .map(|f| match b.ring || count == 1 {
+                    true => self.size(self.root[f.tensor]),
+                    false => count * self.band_size(stage, f, b.rows),
+                })
+                .sum();
+            let stores = match self.spilled[self.root[stage.output]] && !stage.export_only {
+                true => self.size(self.root[stage.output]),
+                false => 0,
+            };
+            sum += match self.is_banded(i, b) {
+                true => loads / 4 + count * BAND_CYCLES,
+                false => loads / 4 / HIDDEN,
+            };
+            sum += stores / 4 / HIDDEN;
+        }
+        sum
+    }
+
+    /// The ring of a stage, where it has a single feed and the memory for itself.
+    fn ring(&self, stage: &Stage, taken: &[Span]) -> Option<Bands> {
+        let [feed] = &stage.feeds[..] else { return None };
+        let t = &self.graph.tensors[feed.tensor];
+        let row = Layout::new(self.arch, t.shape, t.ty).in_dram().row();
+        // rows of one result row and those of the next
+        let rows = self.band_size(stage, feed, 1) / row + feed.geometry.step[0];
+        let fits = rows * row <= self.arch.plane_words as usize;
+        let plain = taken.is_empty() && feed.geometry.upsample == 1 && self.spilled[self.root[feed.tensor]];
+        (plain && fits).then(|| Bands { rows: stage.grid[0], buffers: vec![Some(0)], ring: true })
     }
 
     fn first_fit(&self, live: &[(TensorId, usize, usize)]) -> Result<Vec<Option<usize>>, (usize, usize)> {
@@ -309,7 +405,10 @@ impl Placer<'_> {
         let upsample = stage.feeds.iter().map(|f| f.geometry.upsample).max().unwrap_or(1);
         let whole = |rows: usize| if rows >= upsample { rows - rows % upsample } else { 1 };
         if let Some(buffers) = fits(height) {
-            return Ok(Bands { rows: height, buffers });
+            return Ok(Bands { rows: height, buffers, ring: false });
+        }
+        if let Some(ring) = self.ring(stage, taken) {
+            return Ok(ring);
         }
         let (mut low, mut high) = (0, height);
         while high - low > 1 {
@@ -328,8 +427,10 @@ impl Placer<'_> {
                 .chain(taken.iter().map(|s| s.len()))
                 .sum()),
             _ => {
-                let fit =
-                    (1..=low).rev().map(whole).find_map(|rows| Some(Bands { rows, buffers: fits(rows)? }));
+                let fit = (1..=low)
+                    .rev()
+                    .map(whole)
+                    .find_map(|rows| Some(Bands { rows, buffers: fits(rows)?, ring: false }));
                 fit.ok_or_else(|| self.arch.plane_words as usize + 1)
             }
         }

@@ -250,6 +250,51 @@ pub fn build_unit(spec: &UnitSpec, sources: &[Source]) -> Unit {
     }
 }
 
+/// How many units of a stage can become tiles of one.
+pub fn mergeable(stage: &Stage) -> usize {
+    match stage.units.windows(2).all(|u| u[0].tiles == 1 && follows(&u[0], &u[1])) {
+        true => stage.units.len(),
+        false => 1,
+    }
+}
+
+/// Makes neighbouring units of a stage tiles of one, at most `most`, so that more of a pixel goes to DRAM in one piece.
+pub fn merge_units(arch: &Arch, stage: &mut Stage, most: usize) {
+    let mut merged: Vec<Unit> = Vec::new();
+    for unit in stage.units.drain(..) {
+        match merged.last_mut() {
+            Some(u) if u.tiles < most && follows(u, &unit) => append(arch, u, unit),
+            _ => merged.push(unit),
+        }
+    }
+    stage.units = merged;
+}
+
+/// Whether `next` can be one more tile of `unit`.
+fn follows(unit: &Unit, next: &Unit) -> bool {
+    let plain = |u: &Unit| !u.mode.add && !u.mode.raw && u.areas == u.tiles;
+    let whole = unit.blocks.is_multiple_of(unit.tiles) && next.tiles == 1;
+    plain(unit)
+        && plain(next)
+        && whole
+        && unit.blocks / unit.tiles == next.blocks
+        && unit.block + unit.blocks == next.block
+        && next.beats <= unit.beats
+        && unit.mode == next.mode
+        && unit.first_pixel == next.first_pixel
+}
+
+fn append(arch: &Arch, unit: &mut Unit, next: Unit) {
+    let params = unit.beats * arch.requant_lanes as usize;
+    unit.passes.extend(next.passes.into_iter().map(|p| PassSpec { area: p.area + unit.tiles, ..p }));
+    unit.params.extend(next.params);
+    unit.tiles += 1;
+    unit.params.resize(params * unit.tiles, NO_PARAMS);
+    unit.areas = unit.tiles;
+    unit.blocks += next.blocks;
+    unit.last_lanes = next.last_lanes;
+}
+
 /// The passes of one accumulator area: all sources of the operand, high bytes before low bytes.
 fn area_passes(
     arch: &Arch,

@@ -50,6 +50,12 @@ impl Emitter<'_> {
             let root = self.plan.root[feed.tensor];
             let layout = self.feed_layout(index, f);
             match self.plan.bands[index].buffers[f] {
+                Some(_) if self.plan.bands[index].ring => {
+                    for y in loaded[f].next..end {
+                        self.load_ring_row(root, y, layout.row())?;
+                    }
+                    loaded[f].next = loaded[f].next.max(end);
+                }
                 Some(buffer) => {
                     let Loaded { first, next } = loaded[f];
                     if end > next {
@@ -74,6 +80,15 @@ impl Emitter<'_> {
                     }
                 }
             }
+        }
+        Ok(())
+    }
+
+    /// Loads row `y` of a tensor to its place in the ring.
+    fn load_ring_row(&mut self, root: TensorId, y: usize, row: usize) -> Result<()> {
+        for part in ring_parts(y * row..(y + 1) * row, self.arch.plane_words as usize) {
+            let at = part.start % self.arch.plane_words as usize;
+            self.load_act(root, part.clone(), at, Region::span(at, at + part.len()))?;
         }
         Ok(())
     }
@@ -127,29 +142,46 @@ impl Emitter<'_> {
         Region { lo, hi, owner: root, rows, blocks }
     }
 
-    /// The part of the banks that a pass reads; `None` when it reads padding only.
-    /// The part of the banks that a pass reads; `None` when it reads padding only.
-    pub(super) fn source_region(
+    /// The parts of the banks that a pass reads; none when it reads padding only.
+    pub(super) fn source_regions(
         &self,
         item: &Item,
         index: usize,
         f: usize,
         blocks: (usize, usize),
         layout: &Layout,
-    ) -> Option<Region> {
+    ) -> Vec<Region> {
         let feed = &item.stage.feeds[f];
         let chunk = &item.chunk;
         let rows = rows_needed(feed, item.stage.window, &(chunk.y..chunk.y + chunk.ny), layout.shape[0]);
         if rows.is_empty() {
-            return None;
+            return Vec::new();
+        }
+        if self.plan.bands[index].ring {
+            let memory = self.arch.plane_words as usize;
+            let row = |y: usize| ring_parts(y * layout.row()..(y + 1) * layout.row(), memory);
+            let span = |p: Range<usize>| Region::span(p.start % memory, p.start % memory + p.len());
+            return rows.flat_map(row).map(span).collect();
         }
         if let Some(buffer) = self.plan.bands[index].buffers[f] {
             let row = |y: usize| buffer + (y - item.loaded[f].first) * layout.row();
-            return Some(Region::span(row(rows.start), row(rows.end)));
+            return vec![Region::span(row(rows.start), row(rows.end))];
         }
         let root = self.plan.root[feed.tensor];
-        let bank = self.plan.homes[root].bank?;
+        let Some(bank) = self.plan.homes[root].bank else { return Vec::new() };
         let blocks = if root == feed.tensor { blocks } else { (0, usize::MAX) };
-        Some(Region::part(bank, root, (rows.start * layout.row(), rows.end * layout.row()), blocks))
+        vec![Region::part(bank, root, (rows.start * layout.row(), rows.end * layout.row()), blocks)]
     }
+}
+
+/// Pieces of a range of addresses that do not cross a multiple of `size`.
+fn ring_parts(range: Range<usize>, size: usize) -> Vec<Range<usize>> {
+    let mut parts = Vec::new();
+    let mut at = range.start;
+    while at < range.end {
+        let end = range.end.min((at / size + 1) * size);
+        parts.push(at..end);
+        at = end;
+    }
+    parts
 }

@@ -245,9 +245,20 @@ impl<'a> Emitter<'a> {
             _ => shift.div_ceil(steps).max(LEAST_ACCUMULATORS),
         };
         // of a band likewise: its rows are loaded while the chunks of the band before free their places
-        let results = self.plan.bands[state.index].rows.min(stage.grid[0]) * stage.grid[1];
+        let bands = &self.plan.bands[state.index];
+        let results = bands.rows.min(stage.grid[0]) * stage.grid[1];
+        let limit = if bands.ring { limit.min(self.ring_limit(stage, &state.layouts[0])) } else { limit };
         let wanted = results.div_ceil(CHUNKS);
         Ok(limit.min(wanted.max(least.div_ceil(window))))
+    }
+
+    /// Results of a chunk beside whose input rows the ring has room for those of the next, if there is any such chunk.
+    fn ring_limit(&self, stage: &Stage, layout: &Layout) -> usize {
+        let geometry = &stage.feeds[0].geometry;
+        let rows = self.arch.plane_words as usize / layout.row();
+        let first = (stage.window[0] - 1) * geometry.window_step[0] + stage.feeds[0].reach[0] + 1;
+        let step = geometry.step[0];
+        (rows.saturating_sub(first.saturating_sub(step)) / (2 * step)).max(1) * stage.grid[1]
     }
 
     /// One chunk of one unit: its passes and its posts. `first_pass`: passes of the units before.

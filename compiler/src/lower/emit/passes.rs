@@ -51,10 +51,10 @@ impl Emitter<'_> {
             .with("swap", swap as i64)?
             .with("overwrite", spec.overwrite as i64)?
             .with("shift8", spec.shift8 as i64)?;
-        let source = self.source_region(item, state.index, spec.feed, info.blocks, &layout);
+        let sources = self.source_regions(item, state.index, spec.feed, info.blocks, &layout);
         let written = Region::span(acc, acc + nest.pixels());
         let mut deps = self.acc.1.before_write(&written);
-        if let Some(source) = &source {
+        for source in &sources {
             deps.extend(self.banks.before_read(source));
         }
         let port = Region::span(0, 1);
@@ -64,7 +64,7 @@ impl Emitter<'_> {
         let duration = (nest.pixels() as u64) * steps as u64;
         let node = self.schedule.push(Queue::Pass, instr, deps, Cost { duration, latency: PASS_LATENCY });
         self.acc.1.write(written, node, Queue::Pass);
-        if let Some(source) = source {
+        for source in sources {
             self.banks.read(source, node, Queue::Pass);
         }
         if !spec.overwrite {
