@@ -226,12 +226,3 @@ fn a_program_gives_all_tensors() {
         assert_eq!(array, named(&golden, name), "{name}");
     }
 }
-
-#[test]
-fn a_trace_is_written_from_the_chosen_cycle() {
-    let file = scratch("network_trace").join("first.fst");
-    let more = ["--backend", "rtl", "--batch-limit", "1", "--trace", path(&file), "--trace-cycles", "200"];
-    let output = verify(TINY, VECTORS, &more);
-    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
-    assert!(std::fs::metadata(&file).is_ok_and(|m| m.len() > 1000));
-}

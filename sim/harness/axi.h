@@ -177,6 +177,9 @@ class ReadPort {
             out.rvalid = false;
         }
     }
+    // Bursts announced and not ended; beats of the first one that were taken.
+    uint32_t open_bursts() const { return queue.size(); }
+    uint32_t partial_beats() const { return queue.empty() ? 0 : queue.front().next; }
     void in_reset(const ReadReq& in) {
         if (in.ar.valid) bus.violate(name, "RESET", "arvalid is high in reset");
     }
@@ -264,6 +267,9 @@ class WritePort {
         pair();
         if (out.bvalid && in.bready) take_response();
     }
+    // Bursts announced and not answered; beats of the burst that is arriving.
+    uint32_t open_bursts() const { return addresses.size() + responses.size(); }
+    uint32_t partial_beats() const { return present.size(); }
     void in_reset(const WriteReq& in) {
         if (in.aw.valid) bus.violate(name, "RESET", "awvalid is high in reset");
         if (in.wvalid) bus.violate(name, "RESET", "wvalid is high in reset");
@@ -361,47 +367,57 @@ struct LiteResp {
     uint32_t rdata = 0;
 };
 
-// One register access at a time; with stalls its channels start in random order.
+// One write and one read at a time. With stalls the channels start in random order; each can be told to wait.
 class LiteMaster {
   public:
+    // Cycles by which a channel starts later, and by which a response waits for its ready.
+    struct Delays {
+        uint8_t aw = 0, w = 0, b = 0, ar = 0, r = 0;
+    };
     bool awvalid = false, wvalid = false, arvalid = false, bready = true, rready = true;
-    uint32_t addr = 0, wdata = 0;
-    bool done = true;
-    uint8_t resp = 0;
+    uint32_t waddr = 0, wdata = 0, raddr = 0;
+    uint8_t wstrb = 15;
+    uint8_t bresp = 0, rresp = 0;
     uint32_t rdata = 0;
 
     explicit LiteMaster(Bus& bus) : bus(bus) {}
     void seed(uint64_t s) { random = Random(s * 64 + 63); }
     void reset() {
-        awvalid = wvalid = arvalid = aw_todo = w_todo = ar_todo = b_due = r_due = b_held = r_held = false;
-        done = true;
+        awvalid = wvalid = arvalid = aw_todo = w_todo = ar_todo = aw_taken = w_taken = false;
+        b_due = r_due = b_held = r_held = false;
+        writing = reading = false;
     }
-    void start_write(uint32_t a, uint32_t value) {
-        addr = a;
+    bool done() const { return !writing && !reading; }
+    void start_write(uint32_t a, uint32_t value, uint8_t strobes = 15) {
+        waddr = a;
         wdata = value;
-        aw_todo = w_todo = true;
-        done = false;
+        wstrb = strobes;
+        aw_todo = w_todo = writing = true;
     }
     void start_read(uint32_t a) {
-        addr = a;
-        ar_todo = true;
-        done = false;
+        raddr = a;
+        ar_todo = reading = true;
     }
+    void delay(const Delays& d) { delays = d; }
     void drive() {
-        if (aw_todo && !random.chance(bus.stall)) aw_todo = false, awvalid = true;
-        if (w_todo && !random.chance(bus.stall)) w_todo = false, wvalid = true;
-        if (ar_todo && !random.chance(bus.stall)) ar_todo = false, arvalid = true;
-        bready = !random.chance(bus.stall);
-        rready = !random.chance(bus.stall);
+        if (aw_todo && !waits(delays.aw)) aw_todo = false, awvalid = true;
+        if (w_todo && !waits(delays.w)) w_todo = false, wvalid = true;
+        if (ar_todo && !waits(delays.ar)) ar_todo = false, arvalid = true;
+        bready = !(b_due && delays.b) && !random.chance(bus.stall);
+        rready = !(r_due && delays.r) && !random.chance(bus.stall);
     }
     void clock(const LiteResp& in) {
         check(in);
+        if (in.bvalid && delays.b) delays.b--;
+        if (in.rvalid && delays.r) delays.r--;
         if (awvalid && in.awready) awvalid = false, aw_taken = true;
         if (wvalid && in.wready) wvalid = false, w_taken = true;
         if (aw_taken && w_taken) aw_taken = w_taken = false, b_due = true;
-        if (in.bvalid && bready) finish(in.bresp), b_due = false;
+        if (in.bvalid && bready) bresp = in.bresp, b_due = writing = false, bus.last_handshake = bus.cycle;
         if (arvalid && in.arready) arvalid = false, r_due = true;
-        if (in.rvalid && rready) rdata = in.rdata, finish(in.rresp), r_due = false;
+        if (in.rvalid && rready) {
+            rdata = in.rdata, rresp = in.rresp, r_due = reading = false, bus.last_handshake = bus.cycle;
+        }
     }
     void in_reset(const LiteResp& in) {
         if (in.bvalid) bus.violate("s_axil", "RESET", "bvalid is high in reset");
@@ -413,12 +429,13 @@ class LiteMaster {
     Random random;
     bool aw_todo = false, w_todo = false, ar_todo = false, aw_taken = false, w_taken = false;
     bool b_due = false, r_due = false, b_held = false, r_held = false;
+    bool writing = false, reading = false;
+    Delays delays;
     LiteResp before;
 
-    void finish(uint8_t r) {
-        resp = r;
-        done = true;
-        bus.last_handshake = bus.cycle;
+    bool waits(uint8_t& cycles) {
+        if (cycles) return cycles--, true;
+        return random.chance(bus.stall);
     }
     void check(const LiteResp& in) {
         if (b_held && (!in.bvalid || in.bresp != before.bresp)) {

@@ -2,7 +2,9 @@
 //! The harness itself: memory model, AXI checks, error paths. The device under test is a small copier that breaks one
 //! rule on demand (`fixtures/copy_top.v`); these tests are how we know that each check can fail.
 
-use brickwork_sim::cosim::{BuildOptions, Cosim, CosimError, CosimOptions, Trace, TraceFrom};
+use brickwork_sim::cosim::{
+    BuildOptions, Cosim, CosimError, CosimOptions, LiteAccess, Reset, Trace, TraceFrom,
+};
 use brickwork_sim::image::{region_base, Fault, Image, MemoryTiming, RunOptions};
 use hdl_gen::emit::RtlFile;
 use hdl_gen::isa::{ErrorCode, Instr, VERSION_VALUE};
@@ -103,29 +105,42 @@ fn reports_ports_busy_times_and_speed() {
     assert!(stats.cycles_per_second() > 1000.0);
 }
 
-/// Every broken rule is found, by its name.
+/// Every broken rule is found, by its name and what was wrong.
 #[test]
 fn finds_each_broken_rule() {
     let rules = [
-        (1, "ld0", "VALID_STABLE"),
-        (2, "ld0", "PAYLOAD_STABLE"),
-        (3, "ld0", "BOUNDARY_4K"),
-        (4, "st", "WLAST"),
-        (5, "ld0", "SIZE"),
-        (6, "ld0", "INCR"),
-        (7, "ld0", "LENGTH"),
-        (8, "st", "PAYLOAD_STABLE"),
-        (9, "st", "OUTSTANDING"),
-        (10, "st", "DATA_WITHOUT_ADDRESS"),
-        (11, "ld0", "ALIGN"),
-        (12, "s_axil", "UNEXPECTED"),
+        (1, "ld0", "VALID_STABLE", "arvalid"),
+        (2, "ld0", "PAYLOAD_STABLE", "ar payload"),
+        (3, "ld0", "BOUNDARY_4K", ""),
+        (4, "st", "WLAST", "wlast is 1"),
+        (5, "ld0", "SIZE", ""),
+        (6, "ld0", "INCR", ""),
+        (7, "ld0", "LENGTH", ""),
+        (8, "st", "PAYLOAD_STABLE", "w payload"),
+        (9, "st", "OUTSTANDING", "responses"),
+        (10, "st", "DATA_WITHOUT_ADDRESS", ""),
+        (11, "ld0", "ALIGN", ""),
+        (12, "s_axil", "UNEXPECTED", "rvalid"),
+        (15, "st", "VALID_STABLE", "awvalid"),
+        (16, "st", "PAYLOAD_STABLE", "aw payload"),
+        (17, "st", "VALID_STABLE", "wvalid"),
+        (18, "st", "WLAST", "wlast is 0"),
+        (19, "ld0", "OUTSTANDING", "read bursts"),
+        (20, "s_axil", "VALID_STABLE", "bvalid"),
+        (21, "s_axil", "VALID_STABLE", "rvalid"),
+        (22, "s_axil", "UNEXPECTED", "bvalid"),
+        (23, "s_axil", "EXOKAY", "bresp"),
+        (24, "s_axil", "EXOKAY", "rresp"),
+        (25, "s_axil", "NO_RESPONSE", ""),
+        (26, "st", "OUTSTANDING", "lack their data"),
     ];
     let mut sim = copier();
-    for (mode, port, rule) in rules {
-        // Mode 10 shows at the end of the run; 520 beats reach a 4 KiB boundary.
-        let beats = if mode == 10 { 8 } else { 520 };
-        let timing = if mode == 9 || mode == 10 { MemoryTiming::default() } else { stalls(3) };
-        let found = match sim.run(&mut image(mode, beats), &timing) {
+    for (mode, port, rule, detail) in rules {
+        // Some show at the end of the run; 520 beats reach a 4 KiB boundary.
+        let at_end = [9, 10, 19, 26].contains(&mode);
+        let timing = if at_end { MemoryTiming::default() } else { stalls(3) };
+        let run = sim.run(&mut image(mode, if mode == 10 { 8 } else { 520 }), &timing);
+        let found = match run.map(drop).and_then(|()| slow_access(&mut sim)) {
             Err(CosimError::Violations(list)) => list,
             other => panic!("mode {mode}: {other:?}"),
         };
@@ -135,6 +150,7 @@ fn finds_each_broken_rule() {
             "mode {mode}: {}",
             found[0]
         );
+        assert!(found[0].detail.contains(detail), "mode {mode}: {}", found[0]);
         // The next run starts a new process.
         let mut good = image(0, 20);
         sim.run(&mut good, &stalls(1)).expect("runs again");
@@ -142,15 +158,27 @@ fn finds_each_broken_rule() {
     }
 }
 
+/// A write and a read whose responses have to wait.
+fn slow_access(sim: &mut Cosim) -> Result<(), CosimError> {
+    let access = LiteAccess { write: Some((0x18, 0, 15)), read: Some(0), delays: [0, 0, 5, 0, 5] };
+    sim.session()?.access(access).map(drop)
+}
+
 #[test]
-fn finds_valid_in_reset() {
-    let text = copier_text().replace("VALID_IN_RESET = 1'b0", "VALID_IN_RESET = 1'b1");
-    let mut sim = build(text, false).expect("builds");
-    match sim.run(&mut image(0, 1), &MemoryTiming::default()) {
-        Err(CosimError::Violations(list)) => {
-            assert_eq!((list[0].port.as_str(), list[0].rule.as_str()), ("if", "RESET"))
+fn finds_each_valid_in_reset() {
+    let signals =
+        [("if", "arvalid"), ("st", "awvalid"), ("st", "wvalid"), ("s_axil", "bvalid"), ("s_axil", "rvalid")];
+    for (n, (port, signal)) in signals.into_iter().enumerate() {
+        let text = copier_text()
+            .replace("VALID_IN_RESET = 5'b00000", &format!("VALID_IN_RESET = 5'b{:05b}", 1 << n));
+        let mut sim = build(text, false).expect("builds");
+        match sim.run(&mut image(0, 1), &MemoryTiming::default()) {
+            Err(CosimError::Violations(list)) => {
+                assert_eq!((list[0].port.as_str(), list[0].rule.as_str()), (port, "RESET"), "{}", list[0]);
+                assert!(list[0].detail.contains(signal), "{}", list[0]);
+            }
+            other => panic!("{signal}: {other:?}"),
         }
-        other => panic!("{other:?}"),
     }
 }
 
@@ -176,13 +204,15 @@ fn resets_in_the_middle() {
     let mut sim = copier();
     for cycles in (1..400).step_by(13) {
         let timing = stalls(cycles);
-        let running = sim.run_and_reset(&mut image(0, 600), &options(timing), cycles).expect("resets");
-        assert!(running);
+        let options = options(timing);
+        let moment = sim.run_and_reset(&mut image(0, 600), &options, cycles, Reset::Soft).expect("resets");
+        assert!(moment.running);
         let mut again = image(0, 33);
         assert_eq!(sim.run(&mut again, &timing).expect("runs").error, None, "after {cycles} cycles");
         assert_eq!(again.regions[1], again.regions[2], "after {cycles} cycles");
     }
-    assert!(!sim.run_and_reset(&mut image(0, 1), &options(stalls(1)), 100_000).expect("resets"));
+    let last = sim.run_and_reset(&mut image(0, 1), &options(stalls(1)), 100_000, Reset::Soft);
+    assert!(!last.expect("resets").running);
 }
 
 #[test]

@@ -12,8 +12,8 @@ pub mod session;
 
 pub use cache::BuildCost;
 pub use error::{CosimError, Violation};
-pub use protocol::PortStats;
 use protocol::{Command, Reply, Stop};
+pub use protocol::{LiteAccess, Outstanding, PortStats};
 use session::{unexpected, Ran, Session};
 
 use crate::image::{region_base, Counters, Image, MemoryTiming, RunOptions, RunResult, PROGRAM_BASE};
@@ -69,6 +69,27 @@ pub struct CosimOptions {
     pub beats_per_256: u32,
     /// Needs [`BuildOptions::trace`].
     pub trace: Option<Trace>,
+}
+
+/// How a run is broken off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reset {
+    /// CTRL bit 1.
+    Soft,
+    /// The same, and once more after so many cycles.
+    SoftTwice { cycles: u64 },
+    /// `aresetn` for so many cycles; the memory forgets what is under way, as a reset of the whole system.
+    Pin { cycles: u32 },
+}
+
+/// What a reset met with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ResetMoment {
+    /// The program had not ended.
+    pub running: bool,
+    /// Bit per queue whose unit was busy.
+    pub busy: u8,
+    pub ports: Vec<Outstanding>,
 }
 
 impl From<RunOptions> for CosimOptions {
@@ -176,22 +197,38 @@ impl Cosim {
         result
     }
 
-    /// Starts a program, soft-resets the machine after `cycles` clock cycles, and waits until it is idle again. `false`:
-    /// the program had ended before.
+    /// Starts a program, resets the machine after `cycles` clock cycles, and waits until it is idle again.
     pub fn run_and_reset(
         &mut self,
         image: &mut Image,
         options: &CosimOptions,
         cycles: u64,
-    ) -> Result<bool, CosimError> {
-        let result = self.start(image, options).and_then(|()| {
-            let stop = self.session()?.run(cycles)?.stop;
-            self.soft_reset()?;
-            self.read_back(image)?;
-            Ok(stop == Stop::Cycles)
-        });
+        reset: Reset,
+    ) -> Result<ResetMoment, CosimError> {
+        let result = self.start(image, options).and_then(|()| self.interrupt(image, cycles, reset));
         self.session = self.session.take().filter(|_| result.is_ok());
         result
+    }
+
+    fn interrupt(&mut self, image: &mut Image, cycles: u64, reset: Reset) -> Result<ResetMoment, CosimError> {
+        let session = self.session()?;
+        let running = session.run(cycles)?.stop == Stop::Cycles;
+        let busy = match session.exec(&[Command::Busy])?.pop() {
+            Some(Reply::Busy { changes, .. }) => changes.last().map_or(0, |c| c.1),
+            other => return Err(unexpected(&other)),
+        };
+        let moment = ResetMoment { running, busy, ports: session.outstanding()? };
+        match reset {
+            Reset::Soft => self.soft_reset()?,
+            Reset::SoftTwice { cycles } => {
+                session.write_all(&[(offset("CTRL"), CTRL_RESET)])?;
+                session.run(cycles)?;
+                self.soft_reset()?;
+            }
+            Reset::Pin { cycles } => drop(session.exec(&[Command::Reset { cycles }])?),
+        }
+        self.read_back(image)?;
+        Ok(moment)
     }
 
     /// Port statistics, busy times and speed of the last complete run.
@@ -210,6 +247,13 @@ impl Cosim {
     }
 
     fn start(&mut self, image: &Image, options: &CosimOptions) -> Result<(), CosimError> {
+        self.prepare(image, options)?;
+        let writes = [(offset("IRQ_STATUS"), 3), (offset("IRQ_ENABLE"), 3), (offset("CTRL"), CTRL_START)];
+        self.session()?.write_all(&writes)
+    }
+
+    /// Puts a program into memory and sets all registers but IRQ_STATUS, IRQ_ENABLE and CTRL.
+    pub fn prepare(&mut self, image: &Image, options: &CosimOptions) -> Result<(), CosimError> {
         let program: Vec<u8> = image.program.iter().flat_map(|i| i.to_bytes()).collect();
         let timing = options.run.timing;
         let mut setup = vec![
@@ -233,7 +277,6 @@ impl Cosim {
         let mut writes =
             vec![(offset("PROGRAM"), PROGRAM_BASE as u32), (offset("WATCHDOG"), options.run.watchdog_cycles)];
         writes.extend((0..4).map(|i| (offset("BASE0") + 4 * i, region_base(i as usize) as u32)));
-        writes.extend([(offset("IRQ_STATUS"), 3), (offset("IRQ_ENABLE"), 3), (offset("CTRL"), CTRL_START)]);
         session.write_all(&writes)
     }
 
@@ -286,7 +329,7 @@ impl Cosim {
     }
 
     /// Copies what the machine wrote.
-    fn read_back(&mut self, image: &mut Image) -> Result<(), CosimError> {
+    pub fn read_back(&mut self, image: &mut Image) -> Result<(), CosimError> {
         let Some(Reply::Dirty(list)) = self.session()?.exec(&[Command::GetDirty])?.pop() else {
             return Err(CosimError::Protocol { detail: "no list of regions".into() });
         };

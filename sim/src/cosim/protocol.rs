@@ -33,6 +33,8 @@ pub enum Command<'a> {
     RegRead {
         offset: u32,
     },
+    /// A write, a read or both at once.
+    RegAccess(LiteAccess),
     /// Forget marks, busy times and port statistics.
     Monitor,
     /// Run until the interrupt or for `max_cycles`.
@@ -58,6 +60,28 @@ pub enum Command<'a> {
     ExpectIdle {
         when: &'a str,
     },
+    Outstanding,
+}
+
+/// Register accesses that overlap in time; each channel starts when its delay (in cycles) is over.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LiteAccess {
+    /// Offset, value, byte strobes.
+    pub write: Option<(u32, u32, u8)>,
+    /// Offset.
+    pub read: Option<u32>,
+    /// AW, W, B (ready after valid), AR, R (ready after valid).
+    pub delays: [u8; 5],
+}
+
+/// What is under way on a port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outstanding {
+    pub port: String,
+    /// Announced and not ended (reads) or not answered (writes).
+    pub bursts: u32,
+    /// Beats of the burst that is arriving.
+    pub partial_beats: u32,
 }
 
 /// Why `Run` returned.
@@ -97,6 +121,13 @@ pub enum Reply {
         nanoseconds: u64,
         peak_bytes: u64,
     },
+    /// Responses, and the value read.
+    Access {
+        bresp: u8,
+        value: u32,
+        rresp: u8,
+    },
+    Outstanding(Vec<Outstanding>),
     /// `[(id, cycle)]`
     Marks(Vec<(u16, u64)>),
     /// `[(cycle, mask of busy queues from this cycle on)]`
@@ -130,6 +161,8 @@ impl Command<'_> {
             Command::Violations => 14,
             Command::Trace { .. } => 15,
             Command::ExpectIdle { .. } => 16,
+            Command::RegAccess(_) => 17,
+            Command::Outstanding => 18,
         }
     }
 
@@ -156,6 +189,7 @@ impl Command<'_> {
                 w.write_all(&value.to_le_bytes())
             }
             Command::RegRead { offset } => w.write_all(&offset.to_le_bytes()),
+            Command::RegAccess(access) => write_access(w, access),
             Command::Run { max_cycles } => w.write_all(&max_cycles.to_le_bytes()),
             Command::Reset { cycles } => w.write_all(&cycles.to_le_bytes()),
             Command::Trace { path, from_cycle, from_mark, cycles } => {
@@ -191,6 +225,10 @@ impl Command<'_> {
                 let full = u8_of(r)? != 0;
                 Reply::Busy { full, changes: list(r, |r| Ok((u64_of(r)?, u8_of(r)?)))? }
             }
+            Command::RegAccess(_) => Reply::Access { bresp: u8_of(r)?, value: u32_of(r)?, rresp: u8_of(r)? },
+            Command::Outstanding => Reply::Outstanding(list(r, |r| {
+                Ok(Outstanding { port: text_of(r)?, bursts: u32_of(r)?, partial_beats: u32_of(r)? })
+            })?),
             Command::Stats => Reply::Stats(list(r, |r| {
                 Ok(PortStats { port: text_of(r)?, bursts: u64_of(r)?, beats: u64_of(r)? })
             })?),
@@ -228,6 +266,15 @@ impl From<ReplyError> for CosimError {
 fn write_text(w: &mut impl Write, text: &str) -> std::io::Result<()> {
     w.write_all(&(text.len() as u32).to_le_bytes())?;
     w.write_all(text.as_bytes())
+}
+fn write_access(w: &mut impl Write, access: &LiteAccess) -> std::io::Result<()> {
+    let (offset, value, strobes) = access.write.unwrap_or_default();
+    w.write_all(&[access.write.is_some() as u8 | (access.read.is_some() as u8) << 1])?;
+    w.write_all(&offset.to_le_bytes())?;
+    w.write_all(&value.to_le_bytes())?;
+    w.write_all(&[strobes])?;
+    w.write_all(&access.read.unwrap_or_default().to_le_bytes())?;
+    w.write_all(&access.delays)
 }
 fn write_fault(w: &mut impl Write, f: &Fault) -> std::io::Result<()> {
     w.write_all(&f.start.to_le_bytes())?;

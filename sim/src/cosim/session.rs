@@ -2,7 +2,7 @@
 //! A running simulation process.
 
 use super::error::CosimError;
-use super::protocol::{Command, Reply, ReplyError, Stop};
+use super::protocol::{Command, LiteAccess, Outstanding, Reply, ReplyError, Stop};
 use std::io::{BufReader, BufWriter, Read, Write};
 use std::path::Path;
 use std::process::{Child, ChildStderr, ChildStdin, ChildStdout};
@@ -108,6 +108,26 @@ impl Session {
             }
         }
         Ok(())
+    }
+
+    /// A write and a read that overlap; gives the value read (0 without a read).
+    pub fn access(&mut self, access: LiteAccess) -> Result<u32, CosimError> {
+        match self.exec(&[Command::RegAccess(access)])?.pop() {
+            Some(Reply::Access { bresp: 0, value, rresp: 0 }) => Ok(value),
+            Some(Reply::Access { bresp, rresp, .. }) => {
+                let offset = access.write.map(|w| w.0).or(access.read).unwrap_or_default();
+                Err(CosimError::Register { offset, response: bresp.max(rresp) })
+            }
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// What is under way on each port.
+    pub fn outstanding(&mut self) -> Result<Vec<Outstanding>, CosimError> {
+        match self.exec(&[Command::Outstanding])?.pop() {
+            Some(Reply::Outstanding(list)) => Ok(list),
+            other => Err(unexpected(&other)),
+        }
     }
 
     /// Runs until the interrupt or for `max_cycles`.

@@ -8,10 +8,12 @@ mod coverage;
 mod fuzz;
 mod generate;
 mod illegal;
+mod registers;
+mod reset;
 mod rng;
 mod task;
 
-use brickwork_sim::cosim::{BuildOptions, Cosim, CosimError};
+use brickwork_sim::cosim::{BuildOptions, Cosim, CosimError, Reset};
 use brickwork_sim::image::{Image, MemoryTiming, RunOptions, RunResult};
 use brickwork_sim::machine::Machine;
 use coverage::Coverage;
@@ -21,7 +23,10 @@ use task::{listing, shrink, Case};
 
 /// The architecture under test: `configs/$BRICKWORK_CONFIG.toml`, `tiny` without.
 fn arch() -> Arch {
-    let name = std::env::var("BRICKWORK_CONFIG").unwrap_or_else(|_| "tiny".into());
+    shipped(&std::env::var("BRICKWORK_CONFIG").unwrap_or_else(|_| "tiny".into()))
+}
+
+fn shipped(name: &str) -> Arch {
     let path = format!("{}/../configs/{name}.toml", env!("CARGO_MANIFEST_DIR"));
     let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{path}: {e}"));
     let config: Config = toml::from_str(&text).unwrap_or_else(|e| panic!("{path}: {e}"));
@@ -115,7 +120,8 @@ fn self_difference(
         return Ok(Some(format!("serialized: {:?}", first.error)));
     }
     other.power_cycle();
-    sim.run_and_reset(&mut fast.clone(), &options(60).into(), case.seed * 7919 % 6000)?;
+    let moment = case.seed * 7919 % 6000;
+    sim.run_and_reset(&mut fast.clone(), &options(60).into(), moment, Reset::Soft)?;
     for (name, anew, stall) in
         [("pipelined", false, 0), ("with stalls", false, 90), ("powered on anew", true, 0)]
     {
@@ -190,6 +196,18 @@ fn the_machine_model_refuses_illegal_programs_alike() {
             assert_eq!(difference, None, "seed {seed} {kind:?}\n{}", listing(&bad.image));
         }
     }
+}
+
+/// Soft reset, soft reset in a soft reset, `aresetn`: at any moment; the next run is the same to the cycle.
+#[test]
+fn resets_at_any_moment_leave_no_trace() {
+    reset::resets_leave_no_trace(&arch(), 6, 300);
+}
+
+#[test]
+#[ignore = "long: the largest shipped configuration"]
+fn resets_of_zynq7020_at_any_moment_leave_no_trace() {
+    reset::resets_leave_no_trace(&shipped("zynq7020"), 7, 300);
 }
 
 /// Programs of instructions with any field values, half of them with one of all possible faults.
