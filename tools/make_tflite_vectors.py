@@ -6,8 +6,8 @@
     venv/bin/python tools/make_tflite_vectors.py models/X.tflite models/X.vectors.npz
 
 `input` and `expected` hold three inputs of seeded codes (noise, smooth waves, few large values) and their results;
-for input 0 every operator's first output is there as opNN_<OPERATOR>_t<tensor>. Models with several inputs or outputs
-get `input1`, `expected1` and so on.
+for input 0 every operator's first output is there as opNN_<OPERATOR>_t<tensor>. Where a model has several inputs (or
+outputs), their arrays have the tensors' names.
 """
 import sys
 
@@ -51,16 +51,16 @@ def vectors(path):
     interpreter.allocate_tensors()
     rng = np.random.default_rng(SEED)
     inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
-    name = lambda base, i: base if i == 0 else f"{base}{i}"
     arrays = {}
     for kind in range(3):
-        for i, detail in enumerate(inputs):
+        for detail in inputs:
             value = codes(rng, detail, kind)
             interpreter.set_tensor(detail["index"], value)
-            arrays.setdefault(name("input", i), []).append(value[0])
+            arrays.setdefault(detail["name"] if len(inputs) > 1 else "input", []).append(value[0])
         interpreter.invoke()
-        for i, detail in enumerate(outputs):
-            arrays.setdefault(name("expected", i), []).append(interpreter.get_tensor(detail["index"])[0])
+        for detail in outputs:
+            key = detail["name"] if len(outputs) > 1 else "expected"
+            arrays.setdefault(key, []).append(interpreter.get_tensor(detail["index"])[0])
         if kind > 0:
             continue
         ops = interpreter._get_ops_details()

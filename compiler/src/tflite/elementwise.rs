@@ -6,6 +6,7 @@ use super::fixed::{divide_by_power, Multiplier};
 use super::lower::{Importer, Quant, Result, Value};
 use super::model::Operator;
 use super::ops::{requant, Activation};
+use super::window::{copying, Layer};
 use crate::ir::*;
 use crate::requant::{identity, search};
 
@@ -31,16 +32,23 @@ impl<'m> Importer<'m> {
     }
 
     fn apply(&mut self, op: &Operator<'m>, i: usize, f: impl Fn(i32) -> i32) -> Result<()> {
+        let (input, output) = self.same_shapes(op, i)?;
+        self.function(&op.name, input, output, f)?;
+        let y = self.output_tensor(op)?;
+        self.values[y] = Value::Codes(output);
+        Ok(())
+    }
+
+    /// An operator's input and its output, which has the input's shape.
+    fn same_shapes(&mut self, op: &Operator<'m>, i: usize) -> Result<(TensorId, TensorId)> {
         let y = self.output_tensor(op)?;
         let input = self.codes(op, i)?;
         let output = self.new_codes(y)?;
         let [a, b] = [input, output].map(|t| self.graph.tensors[t].shape);
-        if a != b {
-            return Err(format!("its output has shape {b:?}, its input {a:?}"));
+        match a == b {
+            true => Ok((input, output)),
+            false => Err(format!("its output has shape {b:?}, its input {a:?}")),
         }
-        self.function(&op.name, input, output, f)?;
-        self.values[y] = Value::Codes(output);
-        Ok(())
     }
 
     pub fn requantize(&mut self, op: &Operator<'m>) -> Result<()> {
@@ -136,27 +144,53 @@ impl<'m> Importer<'m> {
         }
         let clamp = Activation::read(op.options, 0)?.clamp(&to)?;
         let sum = Sum::new(&qa, &qb, &to, subtract, clamp)?;
-        let Some((constant, other)) = self.constant_side(op)? else {
-            let [a, b] = [self.codes(op, 0)?, self.codes(op, 1)?];
-            let params =
-                [sum.a.0.params(-qa.zero_point << ADD_SHIFT), sum.b.0.params(-qb.zero_point << ADD_SHIFT)];
-            let [Some((pa, _)), Some((mut pb, _))] = params else {
-                return Err("its scales have no multiplier".into());
-            };
-            if subtract {
-                pb = negated(&sum, pb)?;
+        let mut codes = [None, None];
+        if let Some((constant, other)) = self.constant_side(op)? {
+            let [ct, xt] = [constant, other].map(|i| [a, b][i]);
+            let channels = self.model.tensors[xt].dims.last().copied().unwrap_or(1);
+            let values = self.operand(ct, channels)?;
+            if uniform(&values) {
+                return self.apply(op, other, |x| match other {
+                    0 => sum.apply(x, values[0]),
+                    _ => sum.apply(values[0], x),
+                });
             }
-            let (out, rounding) = sum.out.params(0).ok_or("its output scale is too fine")?;
-            let requant = requant(vec![out], rounding, &to, clamp);
-            return self.add_tensors(op, [a, b], y, ADD_SHIFT, [pa, pb], requant);
+            codes[constant] = Some(self.constant_image(op, other, &values, [qa, qb][constant])?);
+        }
+        for (i, id) in codes.iter_mut().enumerate() {
+            if id.is_none() {
+                *id = Some(self.codes(op, i)?);
+            }
+        }
+        let [Some(first), Some(second)] = codes else { return Err("an input is missing".into()) };
+        let params =
+            [sum.a.0.params(-qa.zero_point << ADD_SHIFT), sum.b.0.params(-qb.zero_point << ADD_SHIFT)];
+        let [Some((pa, _)), Some((pb, _))] = params else {
+            return Err("its scales have no multiplier".into());
         };
-        let [ct, xt] = [constant, other].map(|i| [a, b][i]);
-        let channels = self.model.tensors[xt].dims.last().copied().unwrap_or(1);
-        let codes = self.operand(ct, channels)?;
-        self.per_channel(op, other, &codes, |x, c| match other {
-            0 => sum.apply(x, c),
-            _ => sum.apply(c, x),
-        })
+        let pb = if subtract { negated(pb) } else { pb };
+        let (out, rounding) = sum.out.params(0).ok_or("its output scale is too fine")?;
+        let requant = requant(vec![out], rounding, &to, clamp);
+        self.add_tensors(op, [first, second], y, ADD_SHIFT, [pa, pb], requant)
+    }
+
+    /// One code per channel at every pixel of an input's shape: a 1x1 convolution whose weights are 0.
+    fn constant_image(
+        &mut self,
+        op: &Operator<'m>,
+        like: usize,
+        codes: &[i32],
+        quant: Quant,
+    ) -> Result<TensorId> {
+        let input = self.codes(op, like)?;
+        let shape = self.graph.tensors[input].shape;
+        let name = format!("{}_constant", op.name);
+        let output = self.new_tensor(&name, shape, quant)?;
+        let weights = ones(&vec![0; codes.len()]);
+        let mut requant = copying(codes.len(), &quant);
+        requant.channels.iter_mut().zip(codes).for_each(|(p, &c)| p.bias = c);
+        self.node(&name, Op::Conv(channelwise(input, output, weights, requant)));
+        Ok(output)
     }
 
     pub fn mul(&mut self, op: &Operator<'m>) -> Result<()> {
@@ -168,16 +202,33 @@ impl<'m> Importer<'m> {
         let Some((constant, other)) = self.constant_side(op)? else {
             return Err("products of two activations are not supported; one factor must be constant".into());
         };
-        let clamp = Activation::read(op.options, 0)?.clamp(&to)?;
+        let activation = Activation::read(op.options, 0)?;
+        let clamp = activation.clamp(&to)?;
         let m = Multiplier::new(qa.scale as f64 * qb.scale as f64 / to.scale as f64)?;
         let [ct, xt] = [constant, other].map(|i| [a, b][i]);
         let [qc, qx] = [constant, other].map(|i| [qa, qb][i]);
         let channels = self.model.tensors[xt].dims.last().copied().unwrap_or(1);
         let codes = self.operand(ct, channels)?;
-        self.per_channel(op, other, &codes, |x, c| {
-            let product = (x - qx.zero_point) * (c - qc.zero_point);
-            m.apply(product).saturating_add(to.zero_point).clamp(clamp.0, clamp.1)
-        })
+        if uniform(&codes) {
+            return self.apply(op, other, |x| {
+                let product = (x - qx.zero_point) * (codes[0] - qc.zero_point);
+                m.apply(product).saturating_add(to.zero_point).clamp(clamp.0, clamp.1)
+            });
+        }
+        let layer = Layer {
+            shape: [channels, 1, 1, 1],
+            data: codes.iter().map(|c| c - qc.zero_point).collect(),
+            bias: vec![0; channels],
+            wide: false,
+            multipliers: vec![m; channels],
+            input: qx,
+            output: to,
+        };
+        let (weights, requant) = layer.requantized(activation)?;
+        let (input, output) = self.same_shapes(op, other)?;
+        self.node(&op.name, Op::Conv(channelwise(input, output, weights, requant)));
+        self.values[y] = Value::Codes(output);
+        Ok(())
     }
 
     pub fn extremum(&mut self, op: &Operator<'m>, f: impl Fn(i32, i32) -> i32) -> Result<()> {
@@ -231,6 +282,23 @@ impl<'m> Importer<'m> {
     }
 }
 
+fn uniform(codes: &[i32]) -> bool {
+    codes.windows(2).all(|c| c[0] == c[1])
+}
+
+/// Depthwise 1x1 weights, unsigned.
+fn ones(data: &[i32]) -> Weights {
+    let ty = IntType::holding(0, data.iter().copied().max().unwrap_or(0) as i64);
+    Weights { shape: [data.len(), 1, 1, 1], data: data.to_vec(), ty, bipolar: false }
+}
+
+/// A depthwise 1x1 convolution.
+fn channelwise(input: TensorId, output: TensorId, weights: Weights, requant: Requant) -> Conv {
+    let groups = weights.shape[0];
+    let (stride, dilation, pads) = ([1, 1], [1, 1], [0; 4]);
+    Conv { input, output, weights, stride, dilation, pads, pad_code: 0, groups, requant }
+}
+
 /// A depthwise 1x1 convolution that computes `f(x, c)` per channel; weights are a power of two where f is steep.
 fn channel_functions(
     from: IntType,
@@ -259,15 +327,12 @@ fn channel_functions(
     if roundings.windows(2).any(|r| r[0] != r[1]) {
         return Err("its channels need different roundings; use one constant for all channels".into());
     }
-    let most = data.iter().copied().max().unwrap_or(1);
-    let ty = IntType::holding(0, most as i64);
-    let weights = Weights { shape: [constants.len(), 1, 1, 1], data, ty, bipolar: false };
     let requant = requant(channels, roundings[0], to, clamp);
-    Ok((weights, Requant { zero_point: 0, ..requant }))
+    Ok((ones(&data), Requant { zero_point: 0, ..requant }))
 }
 
 /// How codes become `f` of themselves.
-pub fn function_requant(from: IntType, to: IntType, f: impl Fn(i32) -> i32) -> Result<Requant> {
+fn function_requant(from: IntType, to: IntType, f: impl Fn(i32) -> i32) -> Result<Requant> {
     let (lo, hi) = from.range();
     let (mut least, mut most) = (i32::MAX, i32::MIN);
     for c in lo..=hi {
@@ -344,20 +409,16 @@ impl Sum {
     }
 }
 
-/// Parameters of the subtrahend: the multiplier's negative, where its roundings are those of the negated product.
-fn negated(sum: &Sum, p: ChannelParams) -> Result<ChannelParams> {
-    let candidates = [0u32, 1, (1 << 31) - 1].into_iter().map(|addend| ChannelParams {
+/// Parameters that give the negated result for every value: `-(v * m) - 1` is rounded half up where `v * m` was, and its
+/// negative taken. The 1 comes from a bias that is larger by 1 and an addend of `m - 1`.
+fn negated(p: ChannelParams) -> ChannelParams {
+    let addend = (p.multiplier as u32).saturating_sub(1);
+    ChannelParams {
+        bias: p.bias + (p.multiplier > 0) as i32,
         multiplier: -p.multiplier,
         addend,
-        ..p
-    });
-    let exact = |p: &ChannelParams| {
-        (-128..=255).all(|c: i32| {
-            let v = ((c as i64) << ADD_SHIFT) + p.bias as i64;
-            hdl_gen::numfmt::round_scaled(v, p, Rounding::TfLite) == -(Sum::scaled(sum.b, c) as i64)
-        })
-    };
-    candidates.into_iter().find(exact).ok_or_else(|| "no multiplier subtracts exactly at these scales".into())
+        shift: p.shift,
+    }
 }
 
 /// float32 arithmetic of the kernels' tables: dequantized, transformed, divided by the output scale, rounded half away.
@@ -431,4 +492,29 @@ fn high_product_16(a: i16, b: i16) -> i16 {
 
 fn shift_left_16(x: i16, by: i32) -> i16 {
     ((x as i64) << by.min(40)).clamp(i16::MIN as i64, i16::MAX as i64) as i16
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hdl_gen::numfmt::round_scaled;
+
+    #[test]
+    fn negated_parameters_negate_ties_too() {
+        let mut ties = 0;
+        for multiplier in [0, 1 << 30, (1 << 30) + (1 << 10), 1_717_986_918, i32::MAX] {
+            for shift in 0..4 {
+                let p = ChannelParams { bias: -3 << ADD_SHIFT, multiplier, addend: 0, shift };
+                for code in -128..=255i64 {
+                    let v = code << ADD_SHIFT;
+                    let [plain, turned] =
+                        [p, negated(p)].map(|p| round_scaled(v + p.bias as i64, &p, Rounding::TfLite));
+                    assert_eq!(turned, -plain, "{code} {p:?}");
+                    let low = ((v + p.bias as i64) * multiplier as i64) & 0x7fff_ffff;
+                    ties += (low == 1 << 30) as i32;
+                }
+            }
+        }
+        assert!(ties > 0);
+    }
 }

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Operators that move codes: other shapes, borders, parts, joints.
 
-use super::elementwise::function_requant;
 use super::lower::{image, Border, Importer, Result, Value};
 use super::model::Operator;
 use super::window::copying;
@@ -196,14 +195,17 @@ impl<'m> Importer<'m> {
             }
             channels += shape[2];
             inputs.push(id);
-            requants.push(match (from == to, from.ty) {
-                (true, _) => None,
-                (_, IntType { bits: 8, signed: false }) => {
-                    let f = by_float(&from, &to);
-                    Some(function_requant(from.ty, to.ty, f)?)
-                }
-                _ => return Err(format!("its input {i} must have its output's scale and zero point")),
-            });
+            requants.push(None);
+            if from == to {
+                continue;
+            }
+            if from.ty != (IntType { bits: 8, signed: false }) {
+                return Err(format!("its input {i} must have its output's scale and zero point"));
+            }
+            let name = format!("{}_input{i}", op.name);
+            let scaled = self.new_tensor(&name, shape, to)?;
+            self.function(&name, id, scaled, by_float(&from, &to))?;
+            inputs[i] = scaled;
         }
         if channels != c {
             return Err(format!("its output has {c} channels, its inputs {channels}"));
@@ -322,18 +324,22 @@ impl<'m> Importer<'m> {
         let corner = [at(begin, 3, 0), at(begin, 2, 0)];
         let stride = [at(strides, 3, 1), at(strides, 2, 1)];
         let moved = corner != [0, 0] || stride != [1, 1];
+        // Picking pixels may leave nothing to do for a copy.
+        let [h, w, c] = self.graph.tensors[input].shape;
+        let left = [(h - corner[0]).div_ceil(stride[0]), (w - corner[1]).div_ceil(stride[1]), c];
+        let whole = left == image(&size) && first == 0;
+        let pixels = if whole { name.to_string() } else { format!("{name}_pixels") };
         let source = match moved {
-            true => self.picked(name, input, y, corner, stride)?,
+            true => self.picked(&pixels, input, y, corner, stride)?,
             false => input,
         };
-        if self.graph.tensors[source].shape == image(&size) && first == 0 {
+        if whole {
             self.values[y] = Value::Codes(source);
             return Ok(());
         }
         let output = self.new_codes(y)?;
-        let name = if moved { format!("{name}_part") } else { name.to_string() };
         let copy = Copy { input: source, output, first_channel: first, upsample: 1, requant: None };
-        self.node(&name, Op::Copy(copy));
+        self.node(name, Op::Copy(copy));
         self.values[y] = Value::Codes(output);
         Ok(())
     }
@@ -353,7 +359,7 @@ impl<'m> Importer<'m> {
         self.take_constants(count.ok_or("it begins too far inside")?)?;
         let shape = [(h - kernel[0]) / stride[0] + 1, (w - kernel[1]) / stride[1] + 1, c];
         let quant = self.quant(y)?;
-        let output = self.new_tensor(&format!("{name}_pixels"), shape, quant)?;
+        let output = self.new_tensor(name, shape, quant)?;
         let mut one = vec![0; kernel[0] * kernel[1]];
         one[kernel[0] * kernel[1] - 1] = 1;
         let data = std::iter::repeat_n(one, c).flatten().collect();

@@ -70,15 +70,15 @@ fn moves(options: Table, kernel: [usize; 2], dilation: Option<usize>) -> Result<
 }
 
 /// Weights, biases and scales of a layer, `[oc][kh][kw][ic/groups]`, zero point subtracted.
-struct Layer {
-    shape: [usize; 4],
-    data: Vec<i32>,
-    bias: Vec<i64>,
+pub struct Layer {
+    pub shape: [usize; 4],
+    pub data: Vec<i32>,
+    pub bias: Vec<i64>,
     /// 64-bit sums, rounded once.
-    wide: bool,
-    multipliers: Vec<Multiplier>,
-    input: Quant,
-    output: Quant,
+    pub wide: bool,
+    pub multipliers: Vec<Multiplier>,
+    pub input: Quant,
+    pub output: Quant,
 }
 
 /// Scales of the three tensors of a layer.
@@ -360,23 +360,16 @@ impl<'m> Importer<'m> {
         let output = self.new_codes(y)?;
         let (kernel, stride, pad_code) = (window.kernel, window.stride, from.range().0);
         let plain = clamp == to.range();
+        let unclamped = format!("{}_unclamped", op.name);
         let target = match plain {
             true => output,
-            false => self.new_tensor(&format!("{}_unclamped", op.name), [out[0], out[1], c], to)?,
+            false => self.new_tensor(&unclamped, [out[0], out[1], c], to)?,
         };
-        let pool = Pool {
-            input: border.tensor,
-            output: target,
-            kernel,
-            stride,
-            pads,
-            pad_code,
-            kind: PoolKind::Max,
-        };
-        self.node(&op.name, Op::Pool(pool));
+        let kind = PoolKind::Max;
+        let pool = Pool { input: border.tensor, output: target, kernel, stride, pads, pad_code, kind };
+        self.node(if plain { &op.name } else { &unclamped }, Op::Pool(pool));
         if !plain {
-            let clamped = |code: i32| code.clamp(clamp.0, clamp.1);
-            self.function(&format!("{}_clamp", op.name), target, output, clamped)?;
+            self.function(&op.name, target, output, |code| code.clamp(clamp.0, clamp.1))?;
         }
         self.values[y] = Value::Codes(output);
         Ok(())
@@ -459,8 +452,18 @@ impl<'m> Importer<'m> {
         if h * w * c == 0 || self.model.tensors[y].count() != expected {
             return Err(format!("its output must have {expected} elements"));
         }
-        let requant = mean_requant(&from, &to, count)?;
         let input = self.codes(op, 0)?;
+        if count == 1 {
+            let scaled = mean_multiplier(&from, &to, 1)?;
+            let (least, most) = to.range();
+            let output = self.new_tensor(&self.model.tensors[y].name, [h, w, c], to)?;
+            self.function(&op.name, input, output, |code| {
+                let scaled = scaled.apply(code - from.zero_point);
+                scaled.saturating_add(to.zero_point).clamp(least, most)
+            })?;
+            return self.finish_shape(&format!("{}_shape", op.name), y, output);
+        }
+        let requant = mean_requant(&from, &to, count)?;
         self.sum(op, y, input, [h, w, c], kernel, [1, 1], requant)
     }
 
@@ -502,13 +505,17 @@ pub fn copying(channels: usize, quant: &Quant) -> Requant {
     Requant { zero_point: 0, ..requant }
 }
 
-/// The mean's multiplier is that of the scales divided by the number of elements, with as many bits as fit.
-fn mean_requant(from: &Quant, to: &Quant, count: i64) -> Result<Requant> {
+/// The multiplier of the scales, divided by the number of elements, with as many bits as fit.
+fn mean_multiplier(from: &Quant, to: &Quant, count: i64) -> Result<Multiplier> {
     let m = Multiplier::new(from.scale as f64 / to.scale as f64)?;
     let bits = 63 - (count as u64).leading_zeros() as i32;
     let shift = bits.min(32).min(31 + m.exponent);
     let mantissa = (((m.mantissa as i64) << shift) / count) as i32;
-    let scaled = Multiplier { mantissa, exponent: m.exponent - shift };
+    Ok(Multiplier { mantissa, exponent: m.exponent - shift })
+}
+
+fn mean_requant(from: &Quant, to: &Quant, count: i64) -> Result<Requant> {
+    let scaled = mean_multiplier(from, to, count)?;
     let bias = i32::try_from(-(from.zero_point as i64) * count).map_err(|_| "it has too many elements")?;
     if let Some((params, rounding)) = scaled.params(bias) {
         return Ok(requant(vec![params], rounding, to, to.range()));
@@ -527,7 +534,7 @@ fn mean_requant(from: &Quant, to: &Quant, count: i64) -> Result<Requant> {
 impl Layer {
     /// Weights and requantization of the machine: the input's zero point goes into the bias, scales of 1 and more into the
     /// weights.
-    fn requantized(&self, activation: Activation) -> Result<(Weights, Requant)> {
+    pub fn requantized(&self, activation: Activation) -> Result<(Weights, Requant)> {
         let oc = self.shape[0];
         let clamp = activation.clamp(&self.output)?;
         let taps = self.shape[1..].iter().product::<usize>();
