@@ -35,7 +35,7 @@ pub enum Command {
     /// Print the instructions of a program file
     Disasm(Disasm),
     /// Print the JSON schema of configuration files, for editors
-    Schema,
+    Schema(Schema),
     /// Print the instruction set, the registers and the error codes
     Isa(Isa),
 }
@@ -55,7 +55,7 @@ pub struct Gen {
 
 #[derive(Debug, Args)]
 pub struct Compile {
-    /// Network (.onnx)
+    /// Network (.onnx, .tflite)
     #[arg(value_name = "MODEL")]
     pub model: PathBuf,
     /// Configuration file
@@ -74,7 +74,7 @@ pub struct Compile {
 
 #[derive(Debug, Args)]
 pub struct Run {
-    /// Network (.onnx) or program (.bwp)
+    /// Network (.onnx, .tflite) or program (.bwp)
     #[arg(value_name = "MODEL|PROGRAM")]
     pub model: PathBuf,
     /// Inputs: a .npy file, a .npz file with the array `input` or the model's own names (the batch is the first axis), or
@@ -135,7 +135,7 @@ impl Picture {
 
 #[derive(Debug, Args)]
 pub struct Verify {
-    /// Network (.onnx)
+    /// Network (.onnx, .tflite)
     #[arg(value_name = "MODEL")]
     pub model: PathBuf,
     /// Arrays `input` and `expected`, or the model's own names; the batch is the first axis
@@ -234,6 +234,13 @@ pub struct Disasm {
     /// Program file
     #[arg(value_name = "FILE.bwp")]
     pub program: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub struct Schema {
+    /// As the page docs/configuration.md
+    #[arg(long)]
+    pub markdown: bool,
 }
 
 #[derive(Debug, Args)]

@@ -17,6 +17,7 @@ pub mod picture;
 pub mod progress;
 pub mod report;
 pub mod run_program;
+pub mod schema_doc;
 pub mod table;
 
 pub use failure::Failure;

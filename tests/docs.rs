@@ -19,6 +19,17 @@ fn schema_file_is_made_from_the_configuration() {
     golden(&repo("docs/config.schema.json"), &String::from_utf8(output.stdout).unwrap());
 }
 
+#[test]
+fn configuration_page_is_made_from_the_schema() {
+    let output = brickwork(&["schema", "--markdown"]);
+    assert!(output.status.success());
+    let page = String::from_utf8(output.stdout).unwrap();
+    for field in ["`[array]`", "| `rows` | 1 to 32 | an error |", "| `read_ports` |"] {
+        assert!(page.contains(field), "no {field} in\n{page}");
+    }
+    golden(&repo("docs/configuration.md"), &page);
+}
+
 /// Cycles of the shipped network on every configuration. `tests/network.rs` shows that the RTL takes as many.
 #[test]
 fn results_page_is_what_the_compiler_counts() {

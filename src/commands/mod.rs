@@ -9,7 +9,7 @@ mod verify;
 
 use crate::cli::{Cli, Command};
 use crate::report::Report;
-use crate::{isa_doc, table, Failure};
+use crate::{isa_doc, schema_doc, table, Failure};
 use hdl_gen::Config;
 use std::io::Write;
 
@@ -29,7 +29,8 @@ pub fn run(cli: &Cli) -> Result<Outcome, Failure> {
         Command::Run(arguments) => print_result(run::run(arguments)?),
         Command::Verify(arguments) => print_result(verify::run(arguments)?),
         Command::Disasm(arguments) => print(&disasm::run(arguments)?),
-        Command::Schema => print(&Config::json_schema()),
+        Command::Schema(arguments) if arguments.markdown => print(&schema_doc::markdown()),
+        Command::Schema(_) => print(&Config::json_schema()),
         Command::Isa(arguments) if arguments.markdown => print(&isa_doc::markdown()),
         Command::Isa(_) => print(&isa_doc::text()),
     }
