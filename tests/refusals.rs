@@ -210,6 +210,19 @@ fn folders_for_results_are_made() {
     assert!(file.is_file());
 }
 
+/// `brickwork ... 2>&1 | head` closes the pipe early.
+#[test]
+fn a_closed_standard_error_is_no_panic() {
+    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_brickwork"))
+        .args(["gen", "no/such.toml"])
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .expect("the command starts");
+    drop(child.stderr.take());
+    assert_eq!(child.wait().expect("it ends").code(), Some(2));
+}
+
 /// Bytes of the shipped network changed, cut and repeated: an error or a network, never a panic.
 #[test]
 fn a_damaged_network_never_ends_in_a_panic() {
