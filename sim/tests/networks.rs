@@ -2,8 +2,8 @@
 //! Random networks from end to end: golden model, machine model and generated Verilog, every bit and every cycle.
 //!
 //! A case is drawn from its seed: configuration (shipped or itself drawn), graph, inputs, memory timing. `BRICKWORK_SEED`
-//! sets the first seed, `BRICKWORK_CASES` how many follow it, `BRICKWORK_ALL` goes on after a failure. A failing case is shrunk and
-//! the smallest failing graph printed.
+//! sets the first seed, `BRICKWORK_CASES` how many follow it, `BRICKWORK_SIZE` the largest height and width, `BRICKWORK_ALL`
+//! goes on after a failure. A failing case is shrunk and the smallest failing graph printed.
 
 #[path = "../../compiler/tests/support/features.rs"]
 mod features;
@@ -176,7 +176,8 @@ impl Bench {
 
     fn rtl(name: &str) -> Bench {
         let bench = Bench::model(machines::arch(name));
-        let cosim = Cosim::build(&bench.arch, &BuildOptions::default());
+        let power_on_seed = number("BRICKWORK_SEED", 1) as u32;
+        let cosim = Cosim::build(&bench.arch, &BuildOptions { power_on_seed, ..BuildOptions::default() });
         Bench { cosim: Some(cosim.unwrap_or_else(|e| panic!("{name}: {e}"))), ..bench }
     }
 
@@ -255,6 +256,7 @@ impl Tally {
 
 /// One case of `many`.
 fn one(bench: &mut Bench, tally: &mut Tally, seed: u64, kind: Kind, size: usize, setting: &Setting) {
+    let size = number("BRICKWORK_SIZE", size as u64) as usize;
     let sample = random_case(seed, kind, size);
     tally.cases += 1;
     let why = match bench.run(&sample, setting) {
