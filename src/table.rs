@@ -47,7 +47,7 @@ fn verdict(r: &Report) -> String {
         ));
     }
     if let Some(met) = r.labels_met {
-        lines.push(("labels", format!("{met} of {inputs} are classed as labelled")));
+        lines.push(("labels", format!("the best class is the label for {met} of {inputs}")));
     }
     lines.push(match (r.compared.is_empty(), r.equal) {
         (true, _) => ("done", format!("{inputs}; nothing was compared")),
@@ -149,6 +149,9 @@ const LEGEND: &str = "\
 utilised: share of the array's bricks x cycles that the layer's products need. Lost: idle = rows, lanes or columns without work;\n\
 fill = the array fills and drains; weights = they shift in; post = results are finished; memory = transfers; control = the rest.\n";
 
+const OVERLAP: &str = "\
+over 100 %: a layer's cycles count from the end of the layer before; part of this one was computed until then.\n";
+
 fn bits(n: u32) -> String {
     if n == 0 {
         String::new()
@@ -172,8 +175,11 @@ pub fn layers(layers: &[Layer]) -> String {
     let groups: Vec<&str> = columns.iter().map(|c| c.group).collect();
     let body: String = rows.iter().map(|r| line(r, &widths)).collect();
     let timed = columns.iter().any(|c| c.group == LOST);
-    let legend = if timed { format!("\n{LEGEND}") } else { String::new() };
-    format!("{}{body}{legend}", group_line(&groups, &widths))
+    let over = layers.iter().any(|l| l.utilization.is_some_and(|u| u > 1.0));
+    let legend =
+        [(timed, LEGEND), (over, OVERLAP)].map(|(shown, text)| if shown { text } else { "" }).concat();
+    let gap = if legend.is_empty() { "" } else { "\n" };
+    format!("{}{body}{gap}{legend}", group_line(&groups, &widths))
 }
 
 impl Column {
@@ -271,6 +277,13 @@ mod tests {
         assert!(lines[4].contains("50.0 %"), "{text}");
         assert!(lines[0].find("cycles lost to") > lines[1].find("idle"), "{text}");
         assert!(lines.iter().all(|l| *l == l.trim_end()), "{text}");
+    }
+
+    #[test]
+    fn what_is_computed_under_the_layer_before_is_explained() {
+        let overlapping = Layer { utilization: Some(1.2), ..layer("a", 7) };
+        assert!(layers(&[overlapping]).contains("over 100 %"));
+        assert!(!layers(&[layer("a", 7)]).contains("over 100 %"));
     }
 
     #[test]
