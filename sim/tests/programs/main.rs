@@ -1,36 +1,39 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Random programs, instruction by instruction legal or illegal, on the generated Verilog.
 //!
-//! `BRICKWORK_CASES` sets how many each test runs, `BRICKWORK_SEED` the first seed, `BRICKWORK_CONFIG` the configuration. A failure prints its seed and the
+//! `BRICKWORK_CASES` sets how many each test runs, `BRICKWORK_SEED` the first seed, `BRICKWORK_CONFIG` the configuration (shipped, or see
+//! `support/machines.rs`). A failure prints its seed and the
 //! smallest program found that still fails.
 
 mod coverage;
 mod fuzz;
 mod generate;
+mod icarus;
 mod illegal;
+mod lint;
+#[path = "../support/machines.rs"]
+mod machines;
 mod registers;
 mod reset;
 mod rng;
 mod task;
+
+/// Where `machines` looks for its random numbers.
+mod random_graphs {
+    pub use crate::rng::Rng;
+}
 
 use brickwork_sim::cosim::{BuildOptions, Cosim, CosimError, Reset};
 use brickwork_sim::image::{Image, MemoryTiming, RunOptions, RunResult};
 use brickwork_sim::machine::Machine;
 use coverage::Coverage;
 use fuzz::Fuzz;
-use hdl_gen::{Arch, Config};
+use hdl_gen::Arch;
 use task::{listing, shrink, Case};
 
 /// The architecture under test: `configs/$BRICKWORK_CONFIG.toml`, `tiny` without.
 fn arch() -> Arch {
-    shipped(&std::env::var("BRICKWORK_CONFIG").unwrap_or_else(|_| "tiny".into()))
-}
-
-fn shipped(name: &str) -> Arch {
-    let path = format!("{}/../configs/{name}.toml", env!("CARGO_MANIFEST_DIR"));
-    let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{path}: {e}"));
-    let config: Config = toml::from_str(&text).unwrap_or_else(|e| panic!("{path}: {e}"));
-    Arch::new(&config)
+    machines::arch(&std::env::var("BRICKWORK_CONFIG").unwrap_or_else(|_| "tiny".into()))
 }
 
 fn env(name: &str, default: u64) -> u64 {
@@ -207,29 +210,62 @@ fn resets_at_any_moment_leave_no_trace() {
 #[test]
 #[ignore = "long: the largest shipped configuration"]
 fn resets_of_zynq7020_at_any_moment_leave_no_trace() {
-    reset::resets_leave_no_trace(&shipped("zynq7020"), 7, 300);
+    reset::resets_leave_no_trace(&machines::arch("zynq7020"), 7, 300);
 }
 
 /// Programs of instructions with any field values, half of them with one of all possible faults.
 #[test]
 fn random_instructions_end_alike() {
-    let arch = arch();
+    random_instructions("tiny", 5, 500);
+}
+
+/// The same on machines that other tests have built.
+#[test]
+fn random_instructions_end_alike_on_odd_machines() {
+    for (salt, name) in ["odd", "cramped", "two_bit", "drawn_1", "drawn_2"].into_iter().enumerate() {
+        random_instructions(name, 10 + salt as u64, 60);
+    }
+}
+
+#[test]
+#[ignore = "long: thousands of programs, a dozen of machines"]
+fn many_random_instructions_end_alike() {
+    random_instructions("tiny", 20, 4000);
+    for (salt, name) in ["odd", "cramped", "two_bit", "bitfusion", "zynq7020"].into_iter().enumerate() {
+        random_instructions(name, 21 + salt as u64, 500);
+    }
+    for seed in 1..=10 {
+        random_instructions(&format!("drawn_{seed}"), 30 + seed, 500);
+    }
+}
+
+/// Programs and causes of errors on a machine; from 500 programs on all of them must have been met.
+fn random_instructions(name: &str, salt: u64, cases: u64) {
+    let arch = machines::arch(name);
     let mut sim = build(&arch);
     let mut coverage = Coverage::default();
-    for seed in seeds(5, 500) {
+    let mut count = 0;
+    for seed in seeds(salt, cases) {
         fuzz_case(&arch, &mut sim, seed, &mut coverage);
+        count += 1;
     }
-    println!("{coverage}");
-    if env("BRICKWORK_CASES", 500) >= 500 {
-        assert_eq!(coverage.missing(&arch), Vec::<String>::new(), "{coverage}");
+    println!("{name}: {coverage}");
+    if count >= 500 {
+        assert_eq!(coverage.missing(&arch), Vec::<String>::new(), "{name}: {coverage}");
     }
 }
 
 fn fuzz_case(arch: &Arch, sim: &mut Cosim, seed: u64, coverage: &mut Coverage) {
+    let name = &arch.config.name;
     let case = fuzz::program(arch, seed);
     let result = fuzz_difference(arch, sim, &case).unwrap_or_else(|reason| {
         let (small, reason) = shrink_fuzz(arch, sim, &case).unwrap_or((case.image.clone(), reason));
-        panic!("seed {seed} {:?}, defined: {}\n{reason}\n{}", case.cause, case.defined, listing(&small))
+        panic!(
+            "{name}, seed {seed} {:?}, defined: {}\n{reason}\n{}",
+            case.cause,
+            case.defined,
+            listing(&small)
+        )
     });
     let at = result.error.map_or(usize::MAX, |e| e.1 as usize);
     case.image.program.iter().take(at.saturating_add(1)).for_each(|i| coverage.instruction(*i));

@@ -24,6 +24,9 @@ impl Rng {
     pub fn percent(&mut self, chance: u32) -> bool {
         self.below(100) < chance
     }
+    pub fn one_in(&mut self, n: u64) -> bool {
+        self.next().is_multiple_of(n)
+    }
     pub fn bit(&mut self) -> i64 {
         (self.next() >> 63) as i64
     }
