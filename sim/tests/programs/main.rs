@@ -219,9 +219,8 @@ fn random_instructions_end_alike() {
     random_instructions("tiny", 5, 500);
 }
 
-/// The same on other small machines.
+/// The same on machines that other tests build, too.
 #[test]
-#[ignore = "long: five machines to build"]
 fn random_instructions_end_alike_on_odd_machines() {
     for (salt, name) in ["odd", "cramped", "two_bit", "drawn_1", "drawn_2"].into_iter().enumerate() {
         random_instructions(name, 10 + salt as u64, 60);
