@@ -33,6 +33,8 @@ pub enum CompileErrorKind {
     ClampOutsideType { lo: i32, hi: i32 },
     /// The inputs of a concatenation share a channel block but not rounding, zero point, clamp and table.
     ConcatModes,
+    /// A fault of the compiler: an access of the finished program lies outside its buffer or region.
+    OutOfBounds { what: &'static str, at: usize, value: usize, limit: usize },
     /// An operand outside its field: the layer is too large for the instruction set.
     Encode(EncodeError),
 }
@@ -53,6 +55,10 @@ impl fmt::Display for CompileErrorKind {
                 f,
                 "output channel {channel} can reach {lo}..={hi}, which {limit_bits} bits do not hold; \
                  use narrower activations or weights"
+            ),
+            OutOfBounds { what, at, value, limit } => write!(
+                f,
+                "fault of the compiler, please report it: instruction {at}: {what}: {value}, limit {limit}"
             ),
             ResultTooWide { channel, lo, hi } => {
                 write!(

@@ -11,6 +11,7 @@ mod nest;
 mod ops;
 mod place;
 mod prepare;
+mod proof;
 mod schedule;
 mod stage;
 

@@ -11,6 +11,7 @@ use super::fold::Folded;
 use super::layout::Layout;
 use super::nest::{chunks, Chunk};
 use super::place::Plan;
+use super::proof;
 use super::schedule::{Cost, NodeId, Region, Ring, Schedule, Tracker};
 use super::stage::{Stage, Unit};
 use crate::ir::{Graph, TensorId};
@@ -62,6 +63,7 @@ pub fn emit(folded: &Folded, arch: &Arch, plan: Plan) -> std::result::Result<Pro
         intermediates: plan.intermediates,
         layers,
     };
+    proof::check(arch, &info, constants.len(), &instrs).map_err(|k| k.at(&graph.name))?;
     Ok(Program { info, instrs, constants })
 }
 
