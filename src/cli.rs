@@ -199,12 +199,15 @@ impl Common {
         self.batch_limit.map_or(usize::MAX, |n| n as usize)
     }
 
-    /// Errors: options that the backend does not have.
+    /// Errors: options that the backend does not have; a recording into a folder that is not there.
     pub fn check(&self) -> Result<(), Failure> {
-        match self.trace {
+        let missing =
+            |path: &PathBuf| path.parent().is_some_and(|p| !p.as_os_str().is_empty() && !p.is_dir());
+        match &self.trace {
             Some(_) if self.backend != Backend::Rtl => {
                 Err(Failure::Other("--trace records the RTL; use --backend rtl".into()))
             }
+            Some(path) if missing(path) => Err(Failure::file("write", path, "its folder does not exist")),
             _ => Ok(()),
         }
     }

@@ -170,6 +170,7 @@ fn one_input_may_come_without_a_batch_axis() {
 fn options_that_make_no_sense() {
     run(MODEL, &["--backend", "golden", "--batch-limit", "0"], &["--batch-limit", "0 is not in 1.."]);
     run(MODEL, &["--backend", "golden", "--trace", "x.fst"], &["--trace records the RTL", "--backend rtl"]);
+    run(MODEL, &["--backend", "rtl", "--trace", "no/x.fst"], &["no/x.fst", "folder does not exist"]);
     run(MODEL, &["--backend", "golden", "--trace-from", "3"], &["--trace <FILE.fst>"]);
     run(MODEL, &["--backend", "hardware"], &["golden, machine, rtl"]);
     run(MODEL, &["--backend", "golden", "--input", VECTORS], &["one .npy or .npz file"]);
