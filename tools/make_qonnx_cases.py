@@ -124,6 +124,52 @@ def steep():
     return n.model(n.op("Squeeze", x, n.const(np.array([2, 3], dtype=np.int64))))
 
 
+def thresholds():
+    """FINN's form: a binary convolutional network whose activations are thresholds, uneven ones, with scale and bias."""
+    n = Net(5, [1, 3, 8, 8])
+    general = dict(domain="qonnx.custom_op.general")
+    x = n.quant("x", 1 / 256, 8, signed=0)
+    x = n.op("Conv", x, n.bipolar(n.f32(n.rng.normal(0, 1, (8, 3, 3, 3)))))
+    t = np.sort(n.rng.normal(0, 0.7, (8, 1)), axis=1)
+    x = n.op("MultiThreshold", x, n.f32(t), out_dtype="BIPOLAR", out_scale=2.0, out_bias=-1.0, data_layout="NCHW", **general)
+    x = n.op("Conv", x, n.bipolar(n.f32(n.rng.normal(0, 1, (6, 8, 3, 3)))))
+    t = np.sort(n.rng.integers(-20, 20, (6, 7)), axis=1)
+    x = n.op("MultiThreshold", x, n.f32(t), out_dtype="UINT3", data_layout="NCHW", **general)
+    x = n.op("MaxPool", x, kernel_shape=[2, 2], strides=[2, 2])
+    x = n.op("Flatten", x)
+    x = n.op("MatMul", x, n.weights([24, 6], 3, 0.5))
+    t = np.sort(n.rng.normal(0, 6, (1, 3)), axis=1)
+    x = n.op("MultiThreshold", x, n.f32(t), out_dtype="INT2", out_bias=-2.0, **general)
+    return n.model(n.op("MatMul", x, n.weights([6, 4], 2, 1.0)))
+
+
+def perceptron():
+    """Layers of 1, 2 and 3 bits, a truncation, a sigmoid, and a square that only a table gives."""
+    n = Net(6, [1, 20])
+    x = n.quant("x", 1 / 8, 3, signed=0)
+    x = n.quant(n.batch_norm(n.op("MatMul", x, n.bipolar(n.f32(n.rng.normal(0, 1, (20, 16))))), 16, 0.5), 0.5, 2)
+    x = n.quant(n.batch_norm(n.op("MatMul", x, n.weights([16, 16], 2, 0.5)), 16, 1.5), 0.25, 3, signed=0)
+    x = n.op("MatMul", x, n.weights([16, 12], 3, 0.25))
+    x = n.op("Trunc", n.op("Mul", x, n.f32(2.0)), n.f32(0.0625), n.f32(0.0), n.f32(9), n.f32(5), domain="qonnx.custom_op.general", rounding_mode="FLOOR")
+    x = n.quant(n.op("Sigmoid", n.op("Sub", x, n.f32(0.3))), 1 / 32, 5, signed=0)
+    x = n.quant(n.op("Mul", x, x), 1 / 16, 4, signed=0)
+    return n.model(n.op("MatMul", x, n.weights([12, 5], 3, 0.5)))
+
+
+def stream():
+    """1-D depthwise convolutions over a stream."""
+    n = Net(7, [1, 6, 32])
+    x = n.quant("x", 1 / 16, 5)
+    x = n.op("Conv", x, n.weights([6, 1, 5], 4, 2.0 ** n.rng.integers(-4, -1, (6, 1, 1))), group=6, pads=[4, 0])
+    x = n.quant(n.batch_norm(x, 6, 2.0, negative=0.1), 1 / 8, 4, signed=0)
+    x = n.op("Conv", x, n.weights([8, 6, 1], 3, 0.25))
+    x = n.quant(n.op("Relu", x), 1 / 4, 3, signed=0)
+    x = n.op("Conv", x, n.weights([8, 1, 3], 2, 0.5), group=8, dilations=[2], strides=[2])
+    x = n.op("LeakyRelu", n.batch_norm(x, 8, 1.0, negative=0), alpha=0.125)
+    x = n.quant(x, 1 / 4, 6)
+    return n.model(n.op("Conv", x, n.weights([3, 8, 1], 4, 0.5)))
+
+
 def save(path, arrays):
     """An uncompressed .npz without dates."""
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
@@ -139,6 +185,7 @@ def main():
     directory = args.parse_args().directory
     directory.mkdir(parents=True, exist_ok=True)
     cases = {"convolutions": convolutions, "residual": residual, "bipolar": bipolar, "steep": steep}
+    cases |= {"thresholds": thresholds, "perceptron": perceptron, "stream": stream}
     for name, make in cases.items():
         model = make()
         onnx.save(model, directory / f"{name}.onnx")

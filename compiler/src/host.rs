@@ -4,6 +4,7 @@
 //!
 //! Float steps are single float32 operations in the order of the model's reference, so that results agree bit for bit.
 
+use crate::functions::Function;
 use crate::ir::{IntType, TensorId};
 use crate::npz::{Array, Data};
 use serde::{Deserialize, Serialize};
@@ -53,7 +54,7 @@ fn sign(x: f32) -> f32 {
 }
 
 /// One float32 operation on `x`. Constants: one for all elements, or one per channel (per element for a graph input).
-/// All are monotone in `x`; constants are finite, divisors not 0.
+/// All but some functions are monotone in `x`; constants are finite, divisors not 0.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum FloatStep {
     Add(Vec<f32>),
@@ -71,6 +72,94 @@ pub enum FloatStep {
     Round(FloatRounding),
     /// +1 for `x >= 0`, otherwise -1.
     Sign,
+    /// `x`, or `c * x` below 0.
+    Slope(Vec<f32>),
+    Function(Function),
+    /// How many of the thresholds `x` reaches: `x >= t`.
+    Thresholds(Thresholds),
+}
+
+/// Lists of rising thresholds: one for all, or one per channel (per element for a graph input).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Thresholds {
+    pub lists: Vec<Vec<f32>>,
+    /// Which list serves each channel; one entry serves all.
+    pub which: Vec<usize>,
+}
+
+impl Thresholds {
+    fn count(&self, x: f32, index: usize) -> f32 {
+        self.lists[pick(&self.which, index)].partition_point(|&t| x >= t) as f32
+    }
+}
+
+/// One operation on an integer, exact. Constants: one for all, or one per channel. All are monotone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum IntStep {
+    Add(Vec<i64>),
+    /// `c - v`
+    SubFrom(Vec<i64>),
+    Mul(Vec<i64>),
+    /// `v / c`, toward zero; no divisor is 0.
+    Div(Vec<i64>),
+    /// `v / 2^c`, toward minus infinity.
+    ShiftRight(Vec<i64>),
+    Min(Vec<i64>),
+    Max(Vec<i64>),
+}
+
+impl IntStep {
+    pub fn constants(&self) -> &[i64] {
+        match self {
+            IntStep::Add(c) | IntStep::SubFrom(c) | IntStep::Mul(c) | IntStep::Div(c) => c,
+            IntStep::ShiftRight(c) | IntStep::Min(c) | IntStep::Max(c) => c,
+        }
+    }
+
+    /// The importer has proven that no result leaves 64 bits.
+    fn apply(&self, v: i64, index: usize) -> i64 {
+        match self {
+            IntStep::Add(c) => v.wrapping_add(pick(c, index)),
+            IntStep::SubFrom(c) => pick(c, index).wrapping_sub(v),
+            IntStep::Mul(c) => v.wrapping_mul(pick(c, index)),
+            IntStep::Div(c) => v.wrapping_div(pick(c, index)),
+            IntStep::ShiftRight(c) => v >> pick(c, index).clamp(0, 63),
+            IntStep::Min(c) => v.min(pick(c, index)),
+            IntStep::Max(c) => v.max(pick(c, index)),
+        }
+    }
+
+    /// The result where it fits 64 bits.
+    pub fn checked(&self, v: i64, index: usize) -> Option<i64> {
+        match self {
+            IntStep::Add(c) => v.checked_add(pick(c, index)),
+            IntStep::SubFrom(c) => pick(c, index).checked_sub(v),
+            IntStep::Mul(c) => v.checked_mul(pick(c, index)),
+            IntStep::Div(c) => v.checked_div(pick(c, index)),
+            _ => Some(self.apply(v, index)),
+        }
+    }
+
+    fn selected(&self, channels: &[usize]) -> IntStep {
+        let list = |c: &Vec<i64>| select(c, channels);
+        match self {
+            IntStep::Add(c) => IntStep::Add(list(c)),
+            IntStep::SubFrom(c) => IntStep::SubFrom(list(c)),
+            IntStep::Mul(c) => IntStep::Mul(list(c)),
+            IntStep::Div(c) => IntStep::Div(list(c)),
+            IntStep::ShiftRight(c) => IntStep::ShiftRight(list(c)),
+            IntStep::Min(c) => IntStep::Min(list(c)),
+            IntStep::Max(c) => IntStep::Max(list(c)),
+        }
+    }
+
+    fn direction(&self, index: usize) -> i32 {
+        match self {
+            IntStep::SubFrom(_) => -1,
+            IntStep::Mul(c) | IntStep::Div(c) => pick(c, index).signum() as i32,
+            _ => 1,
+        }
+    }
 }
 
 impl FloatStep {
@@ -83,22 +172,28 @@ impl FloatStep {
             | FloatStep::Mul(c)
             | FloatStep::Div(c)
             | FloatStep::Min(c)
-            | FloatStep::Max(c) => Some(c),
-            FloatStep::Round(_) | FloatStep::Sign => None,
+            | FloatStep::Max(c)
+            | FloatStep::Slope(c) => Some(c),
+            FloatStep::Round(_) | FloatStep::Sign | FloatStep::Function(_) | FloatStep::Thresholds(_) => None,
         }
     }
 
-    /// The constants, to change them.
-    pub fn constants_mut(&mut self) -> Option<&mut Vec<f32>> {
+    fn selected(&self, channels: &[usize]) -> FloatStep {
+        let list = |c: &Vec<f32>| select(c, channels);
         match self {
-            FloatStep::Add(c)
-            | FloatStep::Sub(c)
-            | FloatStep::SubFrom(c)
-            | FloatStep::Mul(c)
-            | FloatStep::Div(c)
-            | FloatStep::Min(c)
-            | FloatStep::Max(c) => Some(c),
-            FloatStep::Round(_) | FloatStep::Sign => None,
+            FloatStep::Add(c) => FloatStep::Add(list(c)),
+            FloatStep::Sub(c) => FloatStep::Sub(list(c)),
+            FloatStep::SubFrom(c) => FloatStep::SubFrom(list(c)),
+            FloatStep::Mul(c) => FloatStep::Mul(list(c)),
+            FloatStep::Div(c) => FloatStep::Div(list(c)),
+            FloatStep::Min(c) => FloatStep::Min(list(c)),
+            FloatStep::Max(c) => FloatStep::Max(list(c)),
+            FloatStep::Slope(c) => FloatStep::Slope(list(c)),
+            FloatStep::Thresholds(t) => FloatStep::Thresholds(Thresholds {
+                lists: t.lists.clone(),
+                which: select(&t.which, channels),
+            }),
+            FloatStep::Round(_) | FloatStep::Sign | FloatStep::Function(_) => self.clone(),
         }
     }
 
@@ -133,17 +228,45 @@ impl FloatStep {
                     -1.0
                 }
             }
+            FloatStep::Slope(c) => {
+                if x < 0.0 {
+                    x * pick(c, index)
+                } else {
+                    x
+                }
+            }
+            FloatStep::Function(f) => f.apply(x),
+            FloatStep::Thresholds(t) => t.count(x, index),
         }
     }
 
-    /// +1: never falls when x rises; -1: never rises; 0: the same for every x.
-    fn direction(&self, index: usize) -> i32 {
+    /// +1: never falls when x rises; -1: never rises; 0: the same for every x; `None`: not known.
+    fn direction(&self, index: usize) -> Option<i32> {
         let sign = |v: f32| (v > 0.0) as i32 - (v < 0.0) as i32;
         match self {
-            FloatStep::SubFrom(_) => -1,
-            FloatStep::Mul(c) | FloatStep::Div(c) => sign(pick(c, index)),
-            _ => 1,
+            FloatStep::SubFrom(_) => Some(-1),
+            FloatStep::Mul(c) | FloatStep::Div(c) => Some(sign(pick(c, index))),
+            FloatStep::Slope(c) => (pick(c, index) >= 0.0).then_some(1),
+            FloatStep::Function(f) => f.rises().then_some(1),
+            _ => Some(1),
         }
+    }
+
+    /// Entries of its longest list.
+    fn width(&self) -> usize {
+        match self {
+            FloatStep::Thresholds(t) => t.which.len(),
+            _ => self.constants().map_or(1, <[f32]>::len),
+        }
+    }
+}
+
+/// The entries of `channels`; a single entry, which serves all, stays alone.
+fn select<T: Clone>(values: &[T], channels: &[usize]) -> Vec<T> {
+    if values.len() == 1 {
+        values.to_vec()
+    } else {
+        channels.iter().map(|&c| values[c].clone()).collect()
     }
 }
 
@@ -176,58 +299,143 @@ impl FromInt {
     }
 }
 
-/// Float32 operations one after another, on one value.
+/// A function of the codes, tabulated: `values[c][code - first]` for channel c (one list: for all channels).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CodeTable {
+    pub first: i64,
+    pub values: Vec<Vec<f32>>,
+}
+
+impl CodeTable {
+    fn at(&self, v: i64, channel: usize) -> f32 {
+        let list = &self.values[if self.values.len() == 1 { 0 } else { channel }];
+        list[(v - self.first).clamp(0, list.len() as i64 - 1) as usize]
+    }
+}
+
+/// Operations one after another, on one value: first on integers, then (if there are any) on float32.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct FloatChain {
-    /// First step where the value is an integer code or accumulator.
+    /// Where the value is an integer code or accumulator.
+    pub integer: Vec<IntStep>,
+    /// Instead of `from_int`: the float of each integer.
+    pub table: Option<CodeTable>,
+    /// First float where the value is an integer.
     pub from_int: Option<FromInt>,
     pub steps: Vec<FloatStep>,
 }
 
 impl FloatChain {
+    /// Starts from an integer.
+    pub fn from_int(from_int: FromInt) -> FloatChain {
+        FloatChain { from_int: Some(from_int), ..FloatChain::default() }
+    }
+
+    /// A chain that stays in the integers.
+    pub fn integers(integer: Vec<IntStep>) -> FloatChain {
+        FloatChain { integer, ..FloatChain::default() }
+    }
+
+    /// No float arises in it.
+    pub fn is_integer(&self) -> bool {
+        self.table.is_none() && self.from_int.is_none() && self.steps.is_empty()
+    }
+
     /// The chain's value for the float `x` of element (or channel) `index`.
     pub fn eval(&self, x: f32, index: usize) -> f32 {
         self.steps.iter().fold(x, |x, step| step.apply(x, index))
     }
 
+    /// The integer that the integer steps give.
+    pub fn eval_integer(&self, v: i64, channel: usize) -> i64 {
+        self.integer.iter().fold(v, |v, step| step.apply(v, channel))
+    }
+
+    fn first_float(&self, v: i64, channel: usize) -> f32 {
+        let v = self.eval_integer(v, channel);
+        match (&self.table, &self.from_int) {
+            (Some(table), _) => table.at(v, channel),
+            (None, Some(f)) => f.apply(v, channel),
+            (None, None) => v as f32,
+        }
+    }
+
     /// The chain's value for the integer `v` of channel `channel`.
     pub fn eval_int(&self, v: i64, channel: usize) -> f32 {
-        let x = match &self.from_int {
-            Some(f) => f.apply(v, channel),
-            None => v as f32,
-        };
-        self.eval(x, channel)
+        self.eval(self.first_float(v, channel), channel)
+    }
+
+    /// The code of the integer `v`: the chain's value, integral, as it is stored.
+    pub fn code(&self, v: i64, channel: usize, map: CodeMap) -> i32 {
+        if self.is_integer() {
+            let v = (self.eval_integer(v, channel) + map.offset as i64) / map.divisor as i64;
+            v.clamp(i32::MIN as i64, i32::MAX as i64) as i32
+        } else {
+            map.code(self.eval_int(v, channel))
+        }
     }
 
     /// Every intermediate result for `v` is finite.
     pub fn finite(&self, v: i64, channel: usize) -> bool {
-        let start = FloatChain { from_int: self.from_int.clone(), steps: Vec::new() };
-        let mut x = start.eval_int(v, channel);
-        self.steps.iter().all(|step| {
-            let before = x.is_finite();
-            x = step.apply(x, channel);
-            before && x.is_finite()
-        })
+        let mut x = self.first_float(v, channel);
+        x.is_finite()
+            && self.steps.iter().all(|step| {
+                x = step.apply(x, channel);
+                x.is_finite()
+            })
     }
 
-    /// +1 never falls, -1 never rises, 0 is constant over the integers of this channel. Every step is monotone (float32
-    /// rounding is), so the whole chain is.
-    pub fn direction(&self, channel: usize) -> i32 {
-        let first = match &self.from_int {
-            Some(f) => {
+    /// +1 never falls, -1 never rises, 0 is constant over the integers of this channel; `None`: not known. (Single steps
+    /// are monotone, float32 rounding is, so the whole chain is.)
+    pub fn direction(&self, channel: usize) -> Option<i32> {
+        let first = match (&self.table, &self.from_int) {
+            (Some(_), _) => return None,
+            (None, Some(f)) => {
                 let scale = pick(&f.scale, channel);
                 f.factor.signum() as i32 * ((scale > 0.0) as i32 - (scale < 0.0) as i32)
             }
-            None => 1,
+            (None, None) => 1,
         };
-        self.steps.iter().fold(first, |d, step| d * step.direction(channel))
+        let integer = self.integer.iter().fold(1, |d, step| d * step.direction(channel));
+        self.steps.iter().try_fold(first * integer, |d, step| Some(d * step.direction(channel)?))
+    }
+
+    /// The chain of the channels `channels` alone, in that order.
+    pub fn selected(&self, channels: &[usize]) -> FloatChain {
+        FloatChain {
+            integer: self.integer.iter().map(|s| s.selected(channels)).collect(),
+            table: self
+                .table
+                .as_ref()
+                .map(|t| CodeTable { first: t.first, values: select(&t.values, channels) }),
+            from_int: self.from_int.as_ref().map(|f| FromInt {
+                factor: f.factor,
+                offset: select(&f.offset, channels),
+                scale: select(&f.scale, channels),
+            }),
+            steps: self.steps.iter().map(|s| s.selected(channels)).collect(),
+        }
+    }
+
+    /// This chain, then `next`, which goes on where this one ends: in floats, or (if this one has no floats) in integers.
+    pub fn then(&self, next: &FloatChain) -> FloatChain {
+        let mut all = self.clone();
+        if self.is_integer() {
+            all.integer.extend(next.integer.iter().cloned());
+            all.table = next.table.clone();
+            all.from_int = next.from_int.clone();
+        }
+        all.steps.extend(next.steps.iter().cloned());
+        all
     }
 
     /// Largest number of constants in a step (1 when all are scalars).
     pub fn width(&self) -> usize {
-        let steps = self.steps.iter().filter_map(|s| s.constants()).map(<[f32]>::len);
+        let steps = self.steps.iter().map(FloatStep::width);
+        let integers = self.integer.iter().map(|s| s.constants().len());
+        let table = self.table.iter().map(|t| t.values.len());
         let first = self.from_int.iter().flat_map(|f| [f.offset.len(), f.scale.len()]);
-        steps.chain(first).max().unwrap_or(1)
+        steps.chain(integers).chain(table).chain(first).max().unwrap_or(1)
     }
 }
 
@@ -379,7 +587,7 @@ pub struct HostOutput {
     pub tensor: TensorId,
     /// Channels of the tensor.
     pub channels: usize,
-    /// `Some`: float32 results. `None`: the codes themselves.
+    /// `Some`: float32 results, or integers where the chain has no floats. `None`: the codes themselves.
     pub chain: Option<FloatChain>,
     /// Where in the tensor each element (C order) of the output stands; `None`: in the same place.
     pub order: Option<Vec<usize>>,
@@ -391,6 +599,16 @@ impl HostOutput {
         let count = self.dims.iter().product();
         let at = |i: usize| self.order.as_ref().map_or(i, |order| order[i]);
         let data = match &self.chain {
+            Some(chain) if chain.is_integer() => {
+                let values = (0..count)
+                    .map(at)
+                    .map(|i| chain.eval_integer(codes[i] as i64, i % self.channels))
+                    .collect::<Vec<_>>();
+                match values.iter().map(|&v| i32::try_from(v)).collect() {
+                    Ok(narrow) => Data::I32(narrow),
+                    Err(_) => Data::I64(values),
+                }
+            }
             Some(chain) => Data::F32(
                 (0..count).map(at).map(|i| chain.eval_int(codes[i] as i64, i % self.channels)).collect(),
             ),

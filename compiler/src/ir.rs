@@ -213,6 +213,18 @@ impl Op {
         }
     }
 
+    /// All tensors that the operator reads or writes, to renumber them.
+    pub fn tensors_mut(&mut self) -> Vec<&mut TensorId> {
+        match self {
+            Op::Conv(o) => vec![&mut o.input, &mut o.output],
+            Op::Add(o) => vec![&mut o.a, &mut o.b, &mut o.output],
+            Op::Pool(o) => vec![&mut o.input, &mut o.output],
+            Op::Concat(o) => o.inputs.iter_mut().chain([&mut o.output]).collect(),
+            Op::Copy(o) => vec![&mut o.input, &mut o.output],
+            Op::Reshape(o) => vec![&mut o.input, &mut o.output],
+        }
+    }
+
     /// The tensor that the operator writes.
     pub fn output(&self) -> TensorId {
         match self {

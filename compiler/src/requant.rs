@@ -189,10 +189,21 @@ pub fn solve(
     clamp: (i32, i32),
     rounding: Rounding,
 ) -> Result<ChannelParams, RequantError> {
+    solve_through(runs, zero_point, clamp, rounding, None)
+}
+
+/// The same; besides, with a gate `(acc, least, limit)` the result at `acc`, before clamps, is at least `least` and below `limit`.
+pub fn solve_through(
+    runs: &[Run],
+    zero_point: i32,
+    clamp: (i32, i32),
+    rounding: Rounding,
+    gate: Option<(i64, i32, i32)>,
+) -> Result<ChannelParams, RequantError> {
     if let Some(r) = runs.iter().find(|r| r.code < clamp.0 || r.code > clamp.1) {
         return Err(RequantError::OutsideClamp { acc: r.first, code: r.code });
     }
-    let corridor = Corridor::new(runs, zero_point, clamp, rounding);
+    let corridor = Corridor::new(runs, zero_point, clamp, rounding, gate);
     if corridor.is_steep() {
         return Err(RequantError::TooSteep);
     }
@@ -265,7 +276,13 @@ impl Fraction {
 }
 
 impl Corridor {
-    fn new(runs: &[Run], zero_point: i32, clamp: (i32, i32), rounding: Rounding) -> Corridor {
+    fn new(
+        runs: &[Run],
+        zero_point: i32,
+        clamp: (i32, i32),
+        rounding: Rounding,
+        gate: Option<(i64, i32, i32)>,
+    ) -> Corridor {
         let (half, gap) = if rounding == Rounding::Floor { (0, 1) } else { (1, 0) };
         let (mut low, mut high) = (Vec::new(), Vec::new());
         for r in runs {
@@ -280,6 +297,9 @@ impl Corridor {
                 }
             }
         }
+        let place = |y: i32| 2 * (y as i128 - zero_point as i128) - half;
+        low.extend(gate.map(|(x, least, _)| (x as i128, place(least))));
+        high.extend(gate.map(|(x, _, limit)| (x as i128, -place(limit))));
         let high = upper_hull(high).into_iter().map(|(x, y)| (x, -y)).collect();
         Corridor { low: upper_hull(low), high, gap }
     }
@@ -373,6 +393,13 @@ impl Corridor {
 
 /// Multipliers that are tried: symmetric, so that every negative one has its positive counterpart.
 const MULTIPLIER: (i128, i128) = (-(i32::MAX as i128), i32::MAX as i128);
+
+/// Parameters whose results, before any clamp, are less by `by` at every value; `None` where the bias has no room.
+pub fn lowered(p: &ChannelParams, by: i32) -> Option<ChannelParams> {
+    let m = p.multiplier as i128;
+    let offset = p.bias as i128 * m + p.addend as i128 - ((by as i128) << (BASE_SHIFT + p.shift as u32));
+    split_offset(offset, m, p.shift)
+}
 
 /// `offset = bias * m + addend`.
 fn split_offset(offset: i128, m: i128, shift: u8) -> Option<ChannelParams> {

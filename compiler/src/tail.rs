@@ -38,6 +38,8 @@ pub enum HostOp {
         logarithm: bool,
     },
     Function(Function),
+    /// A convolution in float32, in the order of ONNX Runtime's additions.
+    Conv(FloatConv),
     /// Two operands, broadcast to the result's shape.
     Binary(Binary),
     /// Number of the largest element along an axis (the first of equal ones; the result keeps the axis with size 1).
@@ -49,6 +51,65 @@ pub enum HostOp {
         axis: usize,
         by: Reduction,
     },
+}
+
+/// A float32 convolution of `[1, c, h, w]` (or `[1, c, w]`).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FloatConv {
+    /// `[oc][ic / groups][kh][kw]`
+    pub weights: Vec<f32>,
+    pub shape: [usize; 4],
+    pub stride: [usize; 2],
+    pub dilation: [usize; 2],
+    /// `[top, left, bottom, right]`
+    pub pads: [usize; 4],
+    pub groups: usize,
+    /// One per output channel, added last.
+    pub bias: Option<Vec<f32>>,
+}
+
+/// Products that ONNX Runtime's matrix product sums before it adds them to the result.
+const SUM_BLOCK: usize = 128;
+
+impl FloatConv {
+    fn run(&self, input: &Array) -> Vec<f32> {
+        let x = floats(input);
+        let [h, w] = match input.shape[..] {
+            [.., h, w] if input.shape.len() > 3 => [h, w],
+            [.., w] => [1, w],
+            [] => [1, 1],
+        };
+        let [oc, icg, kh, kw] = self.shape;
+        let size = |axis: usize, n: usize, k: usize| {
+            let room = n + self.pads[axis] + self.pads[axis + 2];
+            (room - (k - 1) * self.dilation[axis] - 1) / self.stride[axis] + 1
+        };
+        let (oh, ow) = (size(0, h, kh), size(1, w, kw));
+        let mut out = Vec::with_capacity(oc * oh * ow);
+        for o in 0..oc {
+            let first = o / (oc / self.groups) * icg;
+            let kernel = &self.weights[o * icg * kh * kw..][..icg * kh * kw];
+            for pixel in 0..oh * ow {
+                let at = |i: usize| {
+                    let (c, ky, kx) = (first + i / (kh * kw), i / kw % kh, i % kw);
+                    let y = pixel / ow * self.stride[0] + ky * self.dilation[0];
+                    let x = pixel % ow * self.stride[1] + kx * self.dilation[1];
+                    let (y, x) = (y.wrapping_sub(self.pads[0]), x.wrapping_sub(self.pads[1]));
+                    (y < h && x < w).then_some((c * h + y) * w + x)
+                };
+                let mut sum = 0f32;
+                for (b, block) in kernel.chunks(SUM_BLOCK).enumerate() {
+                    let part = block.iter().enumerate().fold(0f32, |sum, (i, &k)| {
+                        let value = at(b * SUM_BLOCK + i).map_or(0.0, |i| x[i]);
+                        value.mul_add(k, sum)
+                    });
+                    sum = if b == 0 { part } else { sum + part };
+                }
+                out.push(sum + self.bias.as_ref().map_or(0.0, |b| b[o]));
+            }
+        }
+        out
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -96,6 +157,7 @@ impl HostOp {
             HostOp::Softmax { logarithm: false, .. } => "softmax",
             HostOp::Softmax { .. } => "log_softmax",
             HostOp::Function(_) => "function",
+            HostOp::Conv(_) => "convolution",
             HostOp::Binary(_) => "arithmetic",
             HostOp::ArgMax { .. } => "arg_max",
             HostOp::Reduce { .. } => "reduce",
@@ -122,6 +184,7 @@ impl HostNode {
                 });
                 Data::F32(values)
             }
+            HostOp::Conv(conv) => Data::F32(conv.run(first())),
             HostOp::Function(f) => Data::F32(floats(first()).into_iter().map(|x| f.apply(x)).collect()),
             HostOp::Binary(op) => {
                 let (a, b) = (spread(inputs[0], &self.dims), spread(inputs[1], &self.dims));

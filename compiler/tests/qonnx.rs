@@ -65,3 +65,20 @@ fn codes_finer_than_the_accumulator_get_larger_weights() {
     assert_eq!(kinds(&model), ["conv", "max_pool", "max_pool"]);
     assert!(model.notes.iter().any(|n| n.contains("weights enlarged")), "{:?}", model.notes);
 }
+
+#[test]
+fn uneven_thresholds_are_exact() {
+    let model = check("thresholds");
+    assert!(model.notes.iter().any(|n| n.contains("pieces")), "{:?}", model.notes);
+    assert!(model.graph.tensors.iter().any(|t| t.ty.bits == 1), "bipolar activations take one bit");
+}
+
+#[test]
+fn few_bit_perceptrons_with_truncation_and_tables_are_exact() {
+    check("perceptron");
+}
+
+#[test]
+fn one_dimensional_depthwise_streams_are_exact() {
+    check("stream");
+}

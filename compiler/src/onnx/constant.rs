@@ -2,8 +2,10 @@
 //! Constant tensors, and the operators that are evaluated while importing, in the reference's own arithmetic: float32
 //! operations one by one, integers checked.
 
+use super::linear::LinearQuant;
 use super::model::{Attribute, Node, MAX_ELEMENTS};
 use super::value::Quantizer;
+use crate::ir::IntType;
 use crate::tail::broadcast_order;
 use std::rc::Rc;
 
@@ -29,14 +31,18 @@ impl ConstData {
 pub struct ConstTensor {
     pub dims: Vec<usize>,
     pub data: ConstData,
+    /// Element type of an integer tensor, where the file says it.
+    pub int: Option<IntType>,
     pub quant: Option<Rc<QuantConst>>,
 }
 
 /// `value[i] = integer[i] * scale[i]` in float32 (integers already without zero point).
 #[derive(Clone, Debug, PartialEq)]
 pub struct QuantConst {
-    pub integers: Vec<f32>,
+    pub integers: Vec<f64>,
     pub scales: Vec<f32>,
+    /// From DequantizeLinear: the reference computes with the integers themselves.
+    pub linear: bool,
 }
 
 impl ConstTensor {
@@ -45,7 +51,7 @@ impl ConstTensor {
         if dims.iter().product::<usize>() != data.len() {
             return Err(format!("shape {dims:?} does not hold {} elements", data.len()));
         }
-        Ok(ConstTensor { dims, data, quant: None })
+        Ok(ConstTensor { dims, data, int: None, quant: None })
     }
 
     pub fn len(&self) -> usize {
@@ -89,9 +95,13 @@ impl ConstTensor {
             ConstData::I64(v) => ConstData::I64(take(v, order)),
         };
         let quant = self.quant.as_ref().map(|q| {
-            Rc::new(QuantConst { integers: take(&q.integers, order), scales: take(&q.scales, order) })
+            Rc::new(QuantConst {
+                integers: take(&q.integers, order),
+                scales: take(&q.scales, order),
+                linear: q.linear,
+            })
         });
-        ConstTensor { dims, data, quant }
+        ConstTensor { dims, data, int: self.int, quant }
     }
 
     fn with_dims(&self, dims: Vec<usize>) -> ConstTensor {
@@ -172,7 +182,7 @@ pub fn text<'n>(node: &'n Node, name: &str, default: &'n str) -> Result<&'n str,
 }
 
 /// An axis from -rank..rank.
-fn axis(value: i64, rank: usize) -> Result<usize, String> {
+pub fn axis(value: i64, rank: usize) -> Result<usize, String> {
     let from_start = if value < 0 { value + rank as i64 } else { value };
     usize::try_from(from_start)
         .ok()
@@ -279,8 +289,14 @@ pub fn evaluate(node: &Node, inputs: &[Option<&ConstTensor>]) -> Result<Option<C
         "Concat" => concat(node, inputs)?,
         "Cast" => cast(arg(0)?, int(node, "to", 0)?)?,
         "Add" | "Sub" | "Mul" | "Div" | "Pow" | "Max" | "Min" => binary(&node.op, arg(0)?, arg(1)?)?,
-        "Sqrt" | "Neg" | "Relu" | "Abs" | "Reciprocal" => unary(&node.op, arg(0)?)?,
+        "Sqrt" | "Neg" | "Relu" | "Abs" | "Reciprocal" | "Floor" | "Ceil" | "Exp" => {
+            unary(&node.op, arg(0)?)?
+        }
         "Quant" | "IntQuant" | "BipolarQuant" => Quantizer::of(node, inputs)?.constant(arg(0)?)?,
+        "QuantizeLinear" => LinearQuant::of(node, inputs, false)?.quantize_constant(arg(0)?)?,
+        "DequantizeLinear" => LinearQuant::of(node, inputs, true)?.dequantize_constant(arg(0)?)?,
+        "ConstantOfShape" => constant_of_shape(node, arg(0)?)?,
+        "Slice" => slice(node, arg(0)?, inputs.get(1..).unwrap_or(&[]))?,
         _ => return Ok(None),
     }))
 }
@@ -288,7 +304,7 @@ pub fn evaluate(node: &Node, inputs: &[Option<&ConstTensor>]) -> Result<Option<C
 /// The 1-D tensor that Shape gives.
 pub fn shape_of(dims: &[usize]) -> ConstTensor {
     let data = dims.iter().map(|&d| d as i64).collect::<Vec<_>>();
-    ConstTensor { dims: vec![data.len()], data: ConstData::I64(data), quant: None }
+    ConstTensor { dims: vec![data.len()], data: ConstData::I64(data), int: None, quant: None }
 }
 
 fn constant(node: &Node) -> Result<ConstTensor, String> {
@@ -308,6 +324,85 @@ fn constant(node: &Node) -> Result<ConstTensor, String> {
         (.., Some(Attribute::Ints(v))) => ConstTensor::new(vec![v.len()], ConstData::I64(v.clone())),
         _ => Err("holds no number or tensor that is understood".into()),
     }
+}
+
+fn constant_of_shape(node: &Node, shape: &ConstTensor) -> Result<ConstTensor, String> {
+    let dims = shape.integers()?.iter().map(|&d| usize::try_from(d).ok()).collect::<Option<Vec<_>>>();
+    let dims = dims.ok_or("a dimension is negative")?;
+    let count = dims.iter().try_fold(1usize, |n, &d| n.checked_mul(d)).filter(|&n| n <= MAX_ELEMENTS);
+    let count = count.ok_or("the shape is too large")?;
+    let value = match node.attributes.get("value") {
+        Some(Attribute::Tensor(t)) if t.len() == 1 => t.clone(),
+        None => ConstTensor::new(vec![1], ConstData::F32(vec![0.0]))?,
+        _ => return Err("its value is no single number".into()),
+    };
+    Ok(value.gather(dims, &vec![0; count]))
+}
+
+/// First element, step and number of elements along every axis of a Slice with constant operands.
+pub fn slice_ranges(
+    node: &Node,
+    dims: &[usize],
+    operands: &[Option<&ConstTensor>],
+) -> Result<Vec<(usize, i64, usize)>, String> {
+    let list = |i: usize, name: &str| -> Result<Option<Vec<i64>>, String> {
+        match operands.get(i).copied().flatten() {
+            Some(t) => Ok(Some(t.integers()?.to_vec())),
+            None if node.inputs.get(i + 1).is_some_and(|n| !n.is_empty()) => {
+                Err(format!("the {name} are not constant"))
+            }
+            None => ints(node, name),
+        }
+    };
+    let starts = list(0, "starts")?.ok_or("the starts are missing")?;
+    let ends = list(1, "ends")?.ok_or("the ends are missing")?;
+    let axes = list(2, "axes")?.unwrap_or_else(|| (0..starts.len() as i64).collect());
+    let steps = list(3, "steps")?.unwrap_or_else(|| vec![1; starts.len()]);
+    if [ends.len(), axes.len(), steps.len()] != [starts.len(); 3] {
+        return Err("starts, ends, axes and steps differ in number".into());
+    }
+    let mut ranges = dims.iter().map(|&d| (0, 1, d)).collect::<Vec<_>>();
+    for i in 0..starts.len() {
+        let along = axis(axes[i], dims.len())?;
+        let size = *dims.get(along).ok_or("a scalar cannot be sliced")? as i64;
+        let (step, back) = (steps[i], steps[i] < 0);
+        if step == 0 || step == i64::MIN {
+            return Err("a step of 0".into());
+        }
+        let place = |v: i64| if v < 0 { v.saturating_add(size) } else { v };
+        let limits = if back { (-1, size - 1) } else { (0, size) };
+        let start = place(starts[i]).clamp(if back { 0 } else { limits.0 }, limits.1);
+        let end = place(ends[i]).clamp(limits.0, limits.1);
+        let span = if back { start - end } else { end - start };
+        let count = if span <= 0 { 0 } else { (span - 1) / step.abs() + 1 };
+        if count == 0 {
+            return Err("nothing is left".into());
+        }
+        ranges[along] = (start as usize, step, count as usize);
+    }
+    Ok(ranges)
+}
+
+/// Shape of a slice, and the place of each of its elements.
+pub fn slice_order(dims: &[usize], ranges: &[(usize, i64, usize)]) -> (Vec<usize>, Vec<usize>) {
+    let out = ranges.iter().map(|r| r.2).collect::<Vec<_>>();
+    let place = |mut i: usize| {
+        let (mut at, mut stride) = (0, 1);
+        for axis in (0..dims.len()).rev() {
+            let along = (i % out[axis]) as i64;
+            i /= out[axis];
+            at += (ranges[axis].0 as i64 + along * ranges[axis].1) as usize * stride;
+            stride *= dims[axis];
+        }
+        at
+    };
+    let order = (0..out.iter().product()).map(place).collect();
+    (out, order)
+}
+
+fn slice(node: &Node, t: &ConstTensor, operands: &[Option<&ConstTensor>]) -> Result<ConstTensor, String> {
+    let (dims, order) = slice_order(&t.dims, &slice_ranges(node, &t.dims, operands)?);
+    Ok(t.gather(dims, &order))
 }
 
 fn gather(data: &ConstTensor, indices: &ConstTensor, along: i64) -> Result<ConstTensor, String> {
@@ -364,14 +459,20 @@ fn interleave<T: Copy>(parts: &[&[T]], outer: usize) -> Vec<T> {
 }
 
 fn cast(t: &ConstTensor, to: i64) -> Result<ConstTensor, String> {
+    let int = super::model::int_type_numbered(to);
     let data = match (to, &t.data) {
         (1, ConstData::F32(v)) => ConstData::F32(v.clone()),
         (1, ConstData::I64(v)) => ConstData::F32(v.iter().map(|&v| v as f32).collect()),
-        (6 | 7, ConstData::I64(v)) => ConstData::I64(v.clone()),
-        (6 | 7, ConstData::F32(v)) => ConstData::I64(v.iter().map(|&v| v as i64).collect()),
+        (_, ConstData::I64(v)) if int.is_some() => ConstData::I64(v.clone()),
+        (_, ConstData::F32(v)) if int.is_some() => ConstData::I64(v.iter().map(|&v| v as i64).collect()),
         _ => return Err(format!("cast to element type {to} is not supported")),
     };
-    Ok(ConstTensor { dims: t.dims.clone(), data, quant: if to == 1 { t.quant.clone() } else { None } })
+    if let (Some(ty), ConstData::I64(v)) = (int, &data) {
+        if let Some(wrong) = v.iter().find(|&&v| !ty.contains(v)) {
+            return Err(format!("{wrong} does not fit element type {to}"));
+        }
+    }
+    Ok(ConstTensor { dims: t.dims.clone(), data, int, quant: if to == 1 { t.quant.clone() } else { None } })
 }
 
 /// Shape of two operands broadcast against each other.
@@ -441,11 +542,23 @@ fn binary_int(op: &str, x: i64, y: i64) -> Option<i64> {
 }
 
 fn unary(op: &str, t: &ConstTensor) -> Result<ConstTensor, String> {
+    if let (ConstData::I64(v), "Neg" | "Abs" | "Relu") = (&t.data, op) {
+        let f = |v: i64| match op {
+            "Neg" => v.checked_neg(),
+            "Abs" => v.checked_abs(),
+            _ => Some(v.max(0)),
+        };
+        let all = v.iter().map(|&v| f(v)).collect::<Option<Vec<_>>>().ok_or("integer overflow")?;
+        return ConstTensor::new(t.dims.clone(), ConstData::I64(all));
+    }
     let f = |x: f32| match op {
         "Sqrt" => x.sqrt(),
         "Neg" => -x,
         "Abs" => x.abs(),
         "Reciprocal" => 1.0 / x,
+        "Floor" => x.floor(),
+        "Ceil" => x.ceil(),
+        "Exp" => crate::functions::exp(x),
         _ => x.max(0.0),
     };
     ConstTensor::new(t.dims.clone(), ConstData::F32(t.floats()?.iter().map(|&x| f(x)).collect()))

@@ -3,11 +3,13 @@
 
 use super::lower::Importer;
 use super::value::{
-    image_order, image_shape, Base, ConvTemplate, FloatValue, IntegerView, Pending, PendingOp, WindowTemplate,
+    image_order, image_shape, Base, ConvTemplate, FloatValue, IntegerView, Move, Pending, PendingOp,
+    WindowTemplate,
 };
-use crate::host::{CodeMap, FloatChain, HostInput};
+use crate::host::{CodeMap, FloatChain, FromInt, HostInput};
 use crate::ir::*;
-use crate::requant::{acc_bounds, identity, runs, search, solve, solve_all, RequantError, Run};
+use crate::requant::{acc_bounds, identity, runs, solve, solve_all, RequantError, Run, EXHAUSTIVE_LIMIT};
+use std::rc::Rc;
 
 /// What a quantizer makes: type, smallest and largest code, and how the integral value is stored.
 #[derive(Clone, Copy, Debug)]
@@ -32,20 +34,74 @@ impl Importer<'_> {
 
     /// The tensor of codes that the chain (ending in an integral value) gives, and the places of the value's elements.
     pub fn codes(&mut self, name: &str, v: &FloatValue, spec: CodeSpec) -> Result<FloatValue, String> {
-        let (tensor, order) = match &v.base {
+        let tensor = match &v.base {
             Base::Input(i) => return self.input_codes(name, *i, v, spec),
-            Base::Codes(t) => (self.recode(name, *t, &v.chain, spec)?, v.order.clone()),
-            Base::Pending(p) => (self.emit(name, &p.clone(), &v.chain, spec)?, v.order.clone()),
+            Base::Codes(t) => self.recode(name, *t, &v.chain, spec)?,
+            Base::Pending(p) => self.emit(name, &p.clone(), &v.chain, spec)?,
         };
-        Ok(FloatValue {
-            dims: v.dims.clone(),
-            base: Base::Codes(tensor),
-            chain: FloatChain::default(),
-            order,
-        })
+        Ok(FloatValue::codes(v.dims.clone(), tensor, v.order.clone()))
     }
 
-    fn new_codes(&mut self, name: &str, shape: [usize; 3], spec: CodeSpec) -> TensorId {
+    /// The value where it is no model input: an integer model input becomes a graph input as it is.
+    pub fn no_input(&mut self, v: FloatValue) -> Result<FloatValue, String> {
+        let (Base::Input(i), Some(ty)) = (&v.base, v.int) else { return Ok(v) };
+        let known = (*i, v.dims.clone(), v.order.clone());
+        if let Some((_, codes)) = self.integer_inputs.iter().find(|(k, _)| *k == known) {
+            return Ok(codes.clone());
+        }
+        let (lo, hi) = ty.range();
+        let spec = CodeSpec { ty, clamp: (lo as i32, hi as i32), map: CodeMap::SAME };
+        let name = self.model.inputs[*i].name.clone();
+        let codes = self.input_codes(&name, *i, &v, spec)?.typed(ty);
+        self.integer_inputs.push((known, codes.clone()));
+        Ok(codes)
+    }
+
+    /// An integer value as codes: those of its tensor, or of a new one that is as narrow as they allow.
+    pub fn integer_codes(&mut self, name: &str, v: FloatValue) -> Result<FloatValue, String> {
+        let v = self.no_input(v)?;
+        let ty = v.int.ok_or("a float stands where an integer is needed")?;
+        if v.chain.integer.is_empty() && matches!(v.base, Base::Codes(_)) {
+            return Ok(v);
+        }
+        let (lo, hi) = self.integer_range(&v)?;
+        let narrow = IntType::holding(lo, hi);
+        if narrow.bits > 16 {
+            return Err(format!("its input has values from {lo} to {hi}; at most 16 bits are supported"));
+        }
+        let spec = CodeSpec { ty: narrow, clamp: (lo as i32, hi as i32), map: CodeMap::SAME };
+        Ok(self.codes(name, &v, spec)?.typed(ty))
+    }
+
+    /// Integers of each channel before the chain: one entry for all, or one per channel.
+    pub fn base_bounds(&self, base: &Base) -> Option<Vec<(i64, i64)>> {
+        match base {
+            Base::Input(_) => None,
+            Base::Codes(t) => Some(vec![self.ranges[*t]]),
+            Base::Pending(p) => Some(p.bounds.clone()),
+        }
+    }
+
+    /// Smallest and largest integer that the value can be. Errors: a step may leave the value's type.
+    pub fn integer_range(&self, v: &FloatValue) -> Result<(i64, i64), String> {
+        let bounds = self.base_bounds(&v.base).ok_or("its input is not quantized")?;
+        let ty = v.int.ok_or("a float stands where an integer is needed")?;
+        let channels = bounds.len().max(v.chain.width());
+        let mut range = (i64::MAX, i64::MIN);
+        for c in 0..channels {
+            let (lo, hi) = bounds[if bounds.len() == 1 { 0 } else { c }];
+            for end in [lo, hi] {
+                let value = v.chain.integer.iter().try_fold(end, |x, step| step.checked(x, c));
+                let value = value
+                    .filter(|&x| ty.contains(x))
+                    .ok_or_else(|| format!("channel {c}: integers may leave their {} bits", ty.bits))?;
+                range = (range.0.min(value), range.1.max(value));
+            }
+        }
+        Ok(range)
+    }
+
+    pub fn new_codes(&mut self, name: &str, shape: [usize; 3], spec: CodeSpec) -> TensorId {
         self.tensor(name, shape, spec.ty, (spec.clamp.0 as i64, spec.clamp.1 as i64))
     }
 
@@ -78,21 +134,15 @@ impl Importer<'_> {
             dims,
             tensor,
             ty: spec.ty,
-            chain: Some(v.chain.clone()),
+            chain: v.int.is_none().then(|| v.chain.clone()),
             code: spec.map,
             order: (!same).then_some(order),
         });
-        let order = image_order(shape);
-        Ok(FloatValue {
-            dims: v.dims.clone(),
-            base: Base::Codes(tensor),
-            chain: FloatChain::default(),
-            order,
-        })
+        Ok(FloatValue::codes(v.dims.clone(), tensor, image_order(shape)))
     }
 
     /// Codes from codes: a copy with requantization, or the same tensor where nothing changes.
-    fn recode(
+    pub fn recode(
         &mut self,
         name: &str,
         t: TensorId,
@@ -102,15 +152,26 @@ impl Importer<'_> {
         let (shape, ty) = (self.graph.tensors[t].shape, self.graph.tensors[t].ty);
         let (lo, hi) = self.ranges[t];
         let channels = if chain.width() == 1 { 1 } else { shape[2] };
-        let keeps = |c| (lo..=hi).all(|v| spec.map.code(chain.eval_int(v, c)) as i64 == v);
+        let keeps = |c| (lo..=hi).all(|v| chain.code(v, c, spec.map) as i64 == v);
         if spec.ty == ty && (0..channels).all(keeps) {
             return Ok(t);
         }
-        let requant = requant(chain, &vec![(lo, hi); channels], spec)?;
-        let output = self.new_codes(name, shape, spec);
-        let copy = Copy { input: t, output, first_channel: 0, upsample: 1, requant: Some(requant) };
-        self.node(name, Op::Copy(copy));
-        Ok(output)
+        let found = match requant(chain, &vec![(lo, hi); channels], spec)? {
+            Ok(found) => Ok(found),
+            Err(inexact) => table_requant(chain, (lo, hi), ty, spec).ok_or(inexact),
+        };
+        match found {
+            Ok(requant) => {
+                let output = self.new_codes(name, shape, spec);
+                let copy = Copy { input: t, output, first_channel: 0, upsample: 1, requant: Some(requant) };
+                self.node(name, Op::Copy(copy));
+                Ok(output)
+            }
+            Err(reason) => {
+                let conv = ones(t, shape[2], WindowTemplate::POINT);
+                self.in_pieces(name, name, &conv, shape, chain, &vec![(lo, hi); shape[2]], spec, &reason)
+            }
+        }
     }
 
     /// The pending operator with the chain as its requantization.
@@ -122,33 +183,179 @@ impl Importer<'_> {
         spec: CodeSpec,
     ) -> Result<TensorId, String> {
         match &p.op {
-            PendingOp::Conv(conv) => {
-                let (weights, requant) = conv_requant(conv, chain, &p.bounds, spec)?;
-                if weights.data != conv.weights.data {
-                    self.notes
-                        .push(format!("{}: weights enlarged, codes are finer than the accumulator", p.name));
+            PendingOp::Conv(conv) => match conv_requant(conv, chain, &p.bounds, spec)? {
+                Ok((weights, requant)) => {
+                    if weights.data != conv.weights.data {
+                        self.notes.push(format!(
+                            "{}: weights enlarged, codes are finer than the accumulator",
+                            p.name
+                        ));
+                    }
+                    let output = self.new_codes(name, p.shape, spec);
+                    self.conv(&p.name, conv, weights, requant, output);
+                    Ok(output)
                 }
-                let output = self.new_codes(name, p.shape, spec);
-                self.conv(&p.name, conv, weights, requant, output);
-                Ok(output)
+                Err(reason) => self.in_pieces(&p.name, name, conv, p.shape, chain, &p.bounds, spec, &reason),
+            },
+            PendingOp::Sum { input, window } => {
+                let single = uniform(chain, &p.bounds).map(|b| requant(chain, &[b], spec)).transpose()?;
+                if let Some(Ok(requant)) = single {
+                    let output = self.new_codes(name, p.shape, spec);
+                    self.sum(p, requant, output);
+                    return Ok(output);
+                }
+                let bounds = vec![p.bounds[0]; p.shape[2]];
+                let conv = ones(*input, p.shape[2], *window);
+                match conv_requant(&conv, chain, &bounds, spec)? {
+                    Ok((weights, requant)) => {
+                        let output = self.new_codes(name, p.shape, spec);
+                        self.conv(&p.name, &conv, weights, requant, output);
+                        Ok(output)
+                    }
+                    Err(reason) => {
+                        self.in_pieces(&p.name, name, &conv, p.shape, chain, &bounds, spec, &reason)
+                    }
+                }
             }
-            PendingOp::Add { .. } | PendingOp::Sum { .. } => {
-                let requant = requant(chain, &[uniform(chain, &p.bounds)?], spec)?;
-                let output = self.new_codes(name, p.shape, spec);
-                self.sum(p, requant, output);
-                Ok(output)
+            PendingOp::Add { .. } => {
+                let bounds = uniform(chain, &p.bounds)
+                    .ok_or("a sum followed by different constants per channel is not supported")?;
+                match requant(chain, &[bounds], spec)? {
+                    Ok(requant) => {
+                        let output = self.new_codes(name, p.shape, spec);
+                        self.sum(p, requant, output);
+                        Ok(output)
+                    }
+                    Err(inexact) => self.sum_then_recode(name, p, chain, bounds, spec).ok_or(inexact)?,
+                }
             }
-            PendingOp::Max { inner, window } => {
-                // The inner chain and the steps behind the pool, in one.
-                let mut first = inner.clone();
-                first.chain.steps.extend(chain.steps.iter().cloned());
-                let codes = self.codes(&format!("{name}_before_pool"), &first, spec)?;
-                let Base::Codes(t) = codes.base else {
-                    return Err("the pool's input is not quantized".into());
+            PendingOp::Sum2 { a, b } => self.sum_of_two(name, p, a, b, chain, spec),
+            PendingOp::Concat { parts } => self.joined(name, p, parts, chain, spec),
+            PendingOp::Moved { inner, by } => {
+                if matches!(by, Move::Max(_)) {
+                    let channels = if chain.width() == 1 { 1 } else { p.shape[2] };
+                    if (0..channels).any(|c| chain.direction(c).is_none_or(|d| d < 0)) {
+                        return Err(
+                            "a maximum before a function that falls (a negative factor) is not supported"
+                                .into(),
+                        );
+                    }
+                }
+                // The inner chain and the steps behind the move, in one.
+                let outer = match by {
+                    Move::Slice(first) => {
+                        let all = self.channels(&inner.base).unwrap_or(1);
+                        let place = |c: usize| c.clamp(*first, first + p.shape[2] - 1) - first;
+                        chain.selected(&(0..all).map(place).collect::<Vec<_>>())
+                    }
+                    _ => chain.clone(),
                 };
-                Ok(self.max_pool(&p.name, name, t, window, p.shape))
+                let mut first = inner.clone();
+                first.chain = inner.chain.then(&outer);
+                let codes = self.codes(&format!("{name}_before"), &first, spec)?;
+                let Base::Codes(t) = codes.base else { return Err("its input is not quantized".into()) };
+                let pad = match by {
+                    // The code of a real 0 before the steps behind the move.
+                    Move::Pad(_) => Some(outer_zero(inner, chain, spec)?),
+                    _ => None,
+                };
+                self.moved_codes(&p.name, name, t, by, p.shape, pad)
             }
         }
+    }
+
+    /// A sum of integers, and a copy that makes the codes, by its table or in pieces.
+    fn sum_then_recode(
+        &mut self,
+        name: &str,
+        p: &Pending,
+        chain: &FloatChain,
+        (lo, hi): (i64, i64),
+        spec: CodeSpec,
+    ) -> Option<Result<TensorId, String>> {
+        let ty = IntType::holding(lo, hi);
+        if ty.bits > 16 {
+            return None;
+        }
+        let whole = CodeSpec { ty, clamp: (lo as i32, hi as i32), map: CodeMap::SAME };
+        let sum = self.new_codes(&format!("{name}_sum"), p.shape, whole);
+        let requant = with_params(vec![identity(Rounding::Floor)], Rounding::Floor, whole);
+        self.sum(p, requant, sum);
+        Some(self.recode(name, sum, chain, spec))
+    }
+
+    /// A move of codes. `pad`: the code of a border.
+    pub fn moved_codes(
+        &mut self,
+        node: &str,
+        name: &str,
+        t: TensorId,
+        by: &Move,
+        shape: [usize; 3],
+        pad: Option<i64>,
+    ) -> Result<TensorId, String> {
+        let (ty, range) = (self.graph.tensors[t].ty, self.ranges[t]);
+        Ok(match by {
+            Move::Max(window) => self.max_pool(node, name, t, window, shape),
+            Move::Slice(first) => {
+                let output = self.tensor(name, shape, ty, range);
+                let copy = Copy { input: t, output, first_channel: *first, upsample: 1, requant: None };
+                self.node(node, Op::Copy(copy));
+                output
+            }
+            Move::Upsample(upsample) => {
+                let output = self.tensor(name, shape, ty, range);
+                let copy = Copy { input: t, output, first_channel: 0, upsample: *upsample, requant: None };
+                self.node(node, Op::Copy(copy));
+                output
+            }
+            Move::Pad(pads) => {
+                let code = pad.filter(|&c| ty.contains(c)).ok_or("pads with a value that has no code")?;
+                self.border(node, name, t, *pads, shape, code)
+            }
+        })
+    }
+
+    /// A border, made by a convolution that copies: a single 1 in a kernel as large as the border. Where only
+    /// convolutions read it, they take the border over (see `finish`).
+    fn border(
+        &mut self,
+        node: &str,
+        name: &str,
+        t: TensorId,
+        [top, left, bottom, right]: [usize; 4],
+        shape: [usize; 3],
+        code: i64,
+    ) -> TensorId {
+        let (ty, range) = (self.graph.tensors[t].ty, self.ranges[t]);
+        let kernel = [top + bottom + 1, left + right + 1];
+        let taps = kernel[0] * kernel[1];
+        let tap = bottom * kernel[1] + right;
+        let channel = (0..taps).map(|i| (i == tap) as i32);
+        let data = (0..shape[2]).flat_map(|_| channel.clone()).collect();
+        let weights = Weights {
+            shape: [shape[2], kernel[0], kernel[1], 1],
+            data,
+            ty: IntType { bits: 1, signed: false },
+            bipolar: false,
+        };
+        let pads = [top + bottom, left + right, top + bottom, left + right];
+        let range = (range.0.min(code), range.1.max(code));
+        let spec = CodeSpec { ty, clamp: (range.0 as i32, range.1 as i32), map: CodeMap::SAME };
+        let output = self.new_codes(name, shape, spec);
+        let window = WindowTemplate { kernel, stride: [1, 1], pads };
+        let conv = ConvTemplate {
+            input: t,
+            weights: weights.clone(),
+            window,
+            dilation: [1, 1],
+            groups: shape[2],
+            pad_code: code as i32,
+        };
+        let requant = with_params(vec![identity(Rounding::Floor); shape[2]], Rounding::Floor, spec);
+        self.conv(node, &conv, weights, requant, output);
+        self.borders.push(([top, left, bottom, right], output));
+        output
     }
 
     /// Largest code of each window of a tensor.
@@ -172,7 +379,15 @@ impl Importer<'_> {
         output
     }
 
-    fn conv(&mut self, name: &str, c: &ConvTemplate, weights: Weights, requant: Requant, output: TensorId) {
+    pub fn conv(
+        &mut self,
+        name: &str,
+        c: &ConvTemplate,
+        weights: Weights,
+        requant: Requant,
+        output: TensorId,
+    ) {
+        self.narrowed(output, &requant);
         let op = Conv {
             input: c.input,
             output,
@@ -187,8 +402,16 @@ impl Importer<'_> {
         self.node(name, Op::Conv(op));
     }
 
+    /// The codes that a requantization lets through.
+    fn narrowed(&mut self, output: TensorId, requant: &Requant) {
+        if !requant.raw && requant.table.is_none() {
+            self.ranges[output] = (requant.clamp.0 as i64, requant.clamp.1 as i64);
+        }
+    }
+
     /// A pending addition or window sum.
     fn sum(&mut self, p: &Pending, requant: Requant, output: TensorId) {
+        self.narrowed(output, &requant);
         match &p.op {
             PendingOp::Add { a, b, factor_a, factor_b } => {
                 let op = Add {
@@ -208,7 +431,7 @@ impl Importer<'_> {
                 let op = Pool { input: *input, output, kernel, stride, pads, pad_code: 0, kind };
                 self.node(&p.name, Op::Pool(op));
             }
-            PendingOp::Conv(_) | PendingOp::Max { .. } => unreachable!("only sums come here"),
+            _ => unreachable!("only sums come here"),
         }
     }
 
@@ -221,13 +444,19 @@ impl Importer<'_> {
             Base::Codes(t) => return Ok(*t),
             Base::Pending(p) => p.clone(),
         };
+        if let Some((_, t)) = self.raw.iter().find(|(p, _)| Rc::ptr_eq(p, &pending)) {
+            return Ok(*t);
+        }
         if let Some(&(lo, hi)) = pending.bounds.iter().find(|b| b.0 < -RAW_LIMIT || b.1 >= RAW_LIMIT) {
             return Err(format!("its integers, {lo}..={hi}, do not fit a raw 32-bit result"));
         }
-        if matches!(pending.op, PendingOp::Max { .. }) {
-            return Err(
-                "is a maximum of values that no quantizer made integers; quantize before the pool".into()
-            );
+        match &pending.op {
+            PendingOp::Conv(_) | PendingOp::Add { .. } | PendingOp::Sum { .. } => {}
+            _ => {
+                return Err(
+                    "is made of values that no quantizer made integers; quantize before this operator".into(),
+                )
+            }
         }
         let output = self.tensor(name, pending.shape, IntType::RAW, (-RAW_LIMIT, RAW_LIMIT - 1));
         match &pending.op {
@@ -237,6 +466,7 @@ impl Importer<'_> {
             }
             _ => self.sum(&pending, raw(1), output),
         }
+        self.raw.push((pending, output));
         Ok(output)
     }
 
@@ -247,6 +477,14 @@ impl Importer<'_> {
         name: &str,
         v: &FloatValue,
     ) -> Result<(FloatValue, TensorId, Vec<IntegerView>), String> {
+        let seen = |v: &FloatValue| match v.base {
+            Base::Codes(t) => self.views(t, &v.chain).is_some(),
+            _ => false,
+        };
+        let v = &match v.int {
+            Some(_) if !seen(v) => self.integer_codes(&format!("{name}_input"), v.clone())?,
+            _ => v.clone(),
+        };
         let Base::Codes(t) = v.base else {
             return Err("its input is not quantized: a Quant or BipolarQuant is missing before it".into());
         };
@@ -259,7 +497,7 @@ impl Importer<'_> {
         Ok((copied, t, views))
     }
 
-    fn views(&self, t: TensorId, chain: &FloatChain) -> Option<Vec<IntegerView>> {
+    pub fn views(&self, t: TensorId, chain: &FloatChain) -> Option<Vec<IntegerView>> {
         let channels = if chain.width() == 1 { 1 } else { self.graph.tensors[t].shape[2] };
         (0..channels).map(|c| IntegerView::of(chain, c, self.ranges[t])).collect()
     }
@@ -270,8 +508,7 @@ impl Importer<'_> {
         if v.chain.width() != 1 {
             return None;
         }
-        let part =
-            |n: usize| FloatChain { from_int: v.chain.from_int.clone(), steps: v.chain.steps[..n].to_vec() };
+        let part = |n: usize| FloatChain { steps: v.chain.steps[..n].to_vec(), ..v.chain.clone() };
         let (lo, hi) = self.ranges[t];
         let view = (0..v.chain.steps.len()).rev().find_map(|n| IntegerView::of(&part(n), 0, (lo, hi)))?;
         let integer = |code: i64| {
@@ -282,32 +519,17 @@ impl Importer<'_> {
         let all = (lo..=hi).map(integer).collect::<Option<Vec<_>>>()?;
         let (least, most) = (*all.iter().min()?, *all.iter().max()?);
         let ty = IntType::holding(least, most);
-        let rule = |code: i64| all[(code - lo) as usize] as i32;
-        Some(self.copy_by_rule(name, v, t, rule, ty, (least as i32, most as i32), view.scale))
-    }
-
-    #[allow(clippy::too_many_arguments)]
-    fn copy_by_rule(
-        &mut self,
-        name: &str,
-        v: &FloatValue,
-        input: TensorId,
-        rule: impl Fn(i64) -> i32,
-        ty: IntType,
-        clamp: (i32, i32),
-        scale: f32,
-    ) -> Result<FloatValue, String> {
-        let (lo, hi) = self.ranges[input];
-        let (params, rounding) = search(rule, (lo, hi), false, 0, clamp).map_err(|e| e.to_string())?;
-        let spec = CodeSpec { ty, clamp, map: CodeMap::SAME };
-        let output = self.new_codes(&format!("{name}_input"), self.graph.tensors[input].shape, spec);
-        let requant = Some(with_params(vec![params], rounding, spec));
-        self.node(
-            &format!("{name}_input"),
-            Op::Copy(Copy { input, output, first_channel: 0, upsample: 1, requant }),
-        );
-        let chain = FloatChain { from_int: Some(crate::host::FromInt::scaled(scale as f64)), steps: vec![] };
-        Ok(FloatValue { dims: v.dims.clone(), base: Base::Codes(output), chain, order: v.order.clone() })
+        let spec = CodeSpec { ty, clamp: (least as i32, most as i32), map: CodeMap::SAME };
+        // The results in that scale, rounded: they are integral up to the float's last bits.
+        let table =
+            crate::host::CodeTable { first: lo, values: vec![all.iter().map(|&i| i as f32).collect()] };
+        let chain = FloatChain { table: Some(table), ..FloatChain::default() };
+        let output = match self.recode(&format!("{name}_input"), t, &chain, spec) {
+            Ok(output) => output,
+            Err(e) => return Some(Err(e)),
+        };
+        let chain = FloatChain::from_int(FromInt::scaled(view.scale as f64));
+        Some(Ok(FloatValue { chain, ..FloatValue::codes(v.dims.clone(), output, v.order.clone()) }))
     }
 }
 
@@ -336,17 +558,41 @@ fn raw(channels: usize) -> Requant {
     }
 }
 
-fn with_params(channels: Vec<ChannelParams>, rounding: Rounding, spec: CodeSpec) -> Requant {
+pub fn with_params(channels: Vec<ChannelParams>, rounding: Rounding, spec: CodeSpec) -> Requant {
     Requant { channels, rounding, zero_point: 0, clamp: spec.clamp, table: None, raw: false }
 }
 
-/// One interval for all channels of a sum, whose machine has one requantization for all.
-fn uniform(chain: &FloatChain, bounds: &[(i64, i64)]) -> Result<(i64, i64), String> {
+/// One interval for all channels of a sum, whose machine has one requantization for all; `None` where constants differ.
+fn uniform(chain: &FloatChain, bounds: &[(i64, i64)]) -> Option<(i64, i64)> {
     if chain.width() != 1 {
-        return Err("a sum followed by different constants per channel is not supported".into());
+        return None;
     }
     let lo = bounds.iter().map(|b| b.0).min().unwrap_or(0);
-    Ok((lo, bounds.iter().map(|b| b.1).max().unwrap_or(0)))
+    Some((lo, bounds.iter().map(|b| b.1).max().unwrap_or(0)))
+}
+
+/// Depthwise weights of 1.
+fn ones(input: TensorId, channels: usize, window: WindowTemplate) -> ConvTemplate {
+    let [kh, kw] = window.kernel;
+    let weights = Weights {
+        shape: [channels, kh, kw, 1],
+        data: vec![1; channels * kh * kw],
+        ty: IntType { bits: 1, signed: false },
+        bipolar: false,
+    };
+    ConvTemplate { input, weights, window, dilation: [1, 1], groups: channels, pad_code: 0 }
+}
+
+/// The code that a real 0 gets by the steps behind a border.
+fn outer_zero(inner: &FloatValue, outer: &FloatChain, spec: CodeSpec) -> Result<i64, String> {
+    if outer.width() != 1 {
+        return Err("a border before different constants per channel is not supported".into());
+    }
+    let code = match inner.int {
+        Some(_) => outer.code(0, 0, spec.map),
+        None => spec.map.code(outer.eval(0.0, 0)),
+    };
+    Ok(code as i64)
 }
 
 /// The rule's runs of codes over the integers of one channel.
@@ -356,28 +602,62 @@ fn channel_runs(
     (lo, hi): (i64, i64),
     spec: CodeSpec,
 ) -> Result<Vec<Run>, String> {
-    // Monotone steps: finite at both ends means finite everywhere between.
-    if [lo, hi].iter().any(|&v| !chain.finite(v, c)) {
-        return Err(format!("channel {c}: the float arithmetic overflows"));
+    let monotone = chain.direction(c).is_some();
+    if !chain.is_integer() {
+        let overflows = || Err(format!("channel {c}: the float arithmetic overflows"));
+        // Monotone steps: finite at both ends means finite everywhere between.
+        if monotone && [lo, hi].iter().any(|&v| !chain.finite(v, c)) {
+            return overflows();
+        }
+        if !monotone && hi - lo < EXHAUSTIVE_LIMIT && (lo..=hi).any(|v| !chain.finite(v, c)) {
+            return overflows();
+        }
     }
-    let rule = |v: i64| spec.map.code(chain.eval_int(v, c));
-    runs(rule, lo, hi, true).map_err(|e| format!("channel {c}: {e}"))
+    let rule = |v: i64| chain.code(v, c, spec.map);
+    runs(rule, lo, hi, monotone).map_err(|e| format!("channel {c}: {e}"))
 }
 
 /// The runs of all channels.
-fn all_runs(chain: &FloatChain, bounds: &[(i64, i64)], spec: CodeSpec) -> Result<Vec<Vec<Run>>, String> {
+pub fn all_runs(chain: &FloatChain, bounds: &[(i64, i64)], spec: CodeSpec) -> Result<Vec<Vec<Run>>, String> {
     bounds.iter().enumerate().map(|(c, &b)| channel_runs(chain, c, b, spec)).collect()
+}
+
+/// The codes that occur: a clamp there may be needed where a minimum or maximum stands before a wider quantizer.
+pub fn tightened(spec: CodeSpec, runs: &[Vec<Run>]) -> CodeSpec {
+    let codes = || runs.iter().flatten().map(|r| r.code);
+    match (codes().min(), codes().max()) {
+        (Some(lo), Some(hi)) => CodeSpec { clamp: (lo.max(spec.clamp.0), hi.min(spec.clamp.1)), ..spec },
+        _ => spec,
+    }
 }
 
 fn in_channel((c, e): (usize, RequantError)) -> String {
     format!("channel {c}: {e}")
 }
 
-fn requant(chain: &FloatChain, bounds: &[(i64, i64)], spec: CodeSpec) -> Result<Requant, String> {
+/// Exact parameters, or (inner error) why there are none.
+type Exact<T> = Result<Result<T, String>, String>;
+
+fn requant(chain: &FloatChain, bounds: &[(i64, i64)], spec: CodeSpec) -> Exact<Requant> {
     let runs = all_runs(chain, bounds, spec)?;
+    let spec = tightened(spec, &runs);
     let found = solve_all(runs.len(), |c, rounding| solve(&runs[c], 0, spec.clamp, rounding));
-    let (params, rounding) = found.map_err(in_channel)?;
-    Ok(with_params(params, rounding, spec))
+    Ok(found.map(|(params, rounding)| with_params(params, rounding, spec)).map_err(in_channel))
+}
+
+/// A table over the codes, where they have at most 8 bits and one rule serves all channels.
+fn table_requant(chain: &FloatChain, (lo, hi): (i64, i64), ty: IntType, spec: CodeSpec) -> Option<Requant> {
+    if ty.bits > 8 || chain.width() != 1 {
+        return None;
+    }
+    let entry = |i: usize| {
+        let code = if ty.signed { i as u8 as i8 as i64 } else { i as i64 };
+        i16::try_from(chain.code(code.clamp(lo, hi), 0, spec.map)).ok()
+    };
+    let table = (0..256).map(entry).collect::<Option<Vec<_>>>()?;
+    let whole = CodeSpec { ty, clamp: (lo as i32, hi as i32), map: CodeMap::SAME };
+    let plain = with_params(vec![identity(Rounding::Floor)], Rounding::Floor, whole);
+    Some(Requant { table: Some(table), ..plain })
 }
 
 /// Requantization of a convolution. Channels whose codes change by 1 or more per accumulator unit get weights (and
@@ -387,10 +667,14 @@ fn conv_requant(
     chain: &FloatChain,
     bounds: &[(i64, i64)],
     spec: CodeSpec,
-) -> Result<(Weights, Requant), String> {
+) -> Exact<(Weights, Requant)> {
     let runs = all_runs(chain, bounds, spec)?;
+    let spec = tightened(spec, &runs);
     let found = solve_all(runs.len(), |c, rounding| solve_enlarging(&runs[c], spec.clamp, rounding));
-    let (found, rounding) = found.map_err(in_channel)?;
+    let (found, rounding) = match found {
+        Ok(found) => found,
+        Err(e) => return Ok(Err(in_channel(e))),
+    };
     let mut weights = conv.weights.clone();
     let terms = weights.shape[1..].iter().product::<usize>().max(1);
     for (&(_, by), channel) in found.iter().zip(weights.data.chunks_mut(terms)) {
@@ -401,12 +685,11 @@ fn conv_requant(
         weights.ty = IntType::holding(lo as i64, hi as i64);
         weights.bipolar = false;
         if weights.ty.bits > 16 {
-            return Err(
-                "codes are so much finer than the accumulator that weights would exceed 16 bits".into()
-            );
+            let reason = "codes are so much finer than the accumulator that weights would exceed 16 bits";
+            return Ok(Err(reason.into()));
         }
     }
-    Ok((weights, with_params(found.iter().map(|f| f.0).collect(), rounding, spec)))
+    Ok(Ok((weights, with_params(found.iter().map(|f| f.0).collect(), rounding, spec))))
 }
 
 /// Parameters, and the power of two for weights, so that no code changes by 1 or more per accumulator unit.

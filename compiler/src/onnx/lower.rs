@@ -2,56 +2,108 @@
 //! Walks the nodes of a model, keeps what every tensor is, and collects the integer graph.
 
 use super::constant::{evaluate, ConstTensor};
+use super::host::{prefers_host, split_ranges, tail_nodes, TailNode};
 use super::model::{Model, Node};
-use super::value::{Base, FloatValue, Value};
+use super::value::{Base, FloatValue, HostFrom, HostValue, Pending, Value};
 use crate::host::{FloatChain, HostInput, HostOutput};
-use crate::import::{plain_results, ImportError, Imported};
+use crate::import::{HostResult, ImportError, Imported};
 use crate::ir::{Graph, IntType, Op, Tensor, TensorId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 /// Operator domains that are understood; old exporters name no operator set for theirs.
-const DOMAINS: [&str; 5] =
-    ["", "ai.onnx", "onnx.brevitas", "qonnx.custom_op.general", "finn.custom_op.general"];
+const DOMAINS: [&str; 6] =
+    ["", "ai.onnx", "com.microsoft", "finn.custom_op.general", "onnx.brevitas", "qonnx.custom_op.general"];
 
-/// Operators that are understood, for constants or for activations.
-const OPERATORS: [&str; 36] = [
+/// Operators that are understood, for constants, for activations or behind the network.
+const OPERATORS: [&str; 87] = [
     "Abs",
     "Add",
+    "ArgMax",
     "AveragePool",
     "BatchNormalization",
     "BipolarQuant",
+    "BitShift",
     "Cast",
+    "Ceil",
     "Clip",
     "Concat",
     "Constant",
+    "ConstantOfShape",
     "Conv",
+    "ConvInteger",
+    "Cos",
+    "DequantizeLinear",
     "Div",
     "Dropout",
+    "Elu",
+    "Erf",
+    "Exp",
     "Flatten",
+    "Floor",
     "Gather",
+    "Gelu",
     "Gemm",
     "GlobalAveragePool",
     "GlobalMaxPool",
+    "HardSigmoid",
+    "HardSwish",
     "Identity",
     "IntQuant",
+    "LeakyRelu",
+    "Log",
+    "LogSoftmax",
     "MatMul",
+    "MatMulInteger",
     "Max",
     "MaxPool",
     "Min",
+    "Mish",
     "Mul",
+    "MultiThreshold",
     "Neg",
+    "PRelu",
+    "Pad",
     "Pow",
+    "QGemm",
+    "QLinearAdd",
+    "QLinearAveragePool",
+    "QLinearConcat",
+    "QLinearConv",
+    "QLinearGlobalAveragePool",
+    "QLinearLeakyRelu",
+    "QLinearMatMul",
+    "QLinearSigmoid",
     "Quant",
+    "QuantizeLinear",
     "Reciprocal",
+    "ReduceMax",
+    "ReduceMean",
+    "ReduceMin",
+    "ReduceSum",
     "Relu",
     "Reshape",
+    "Resize",
+    "Round",
+    "Selu",
     "Shape",
+    "Sigmoid",
+    "Sign",
+    "Sin",
+    "Slice",
+    "Softmax",
+    "Softplus",
+    "Softsign",
+    "Split",
     "Sqrt",
     "Squeeze",
     "Sub",
+    "Tanh",
+    "ThresholdedRelu",
     "Transpose",
+    "Trunc",
     "Unsqueeze",
+    "Upsample",
 ];
 
 /// State of an import.
@@ -64,6 +116,22 @@ pub struct Importer<'m> {
     pub inputs: Vec<HostInput>,
     pub outputs: Vec<HostOutput>,
     pub notes: Vec<String>,
+    /// What the host computes behind the graph.
+    pub tail: Vec<TailNode>,
+    /// Numbers of the model's nodes behind which nothing for the hardware comes.
+    behind: BTreeSet<usize>,
+    results: Vec<(String, HostValue)>,
+    /// Integer model inputs that are graph inputs already: number, shape, order of elements.
+    #[allow(clippy::type_complexity)]
+    pub integer_inputs: Vec<((usize, Vec<usize>, Option<Rc<Vec<usize>>>), FloatValue)>,
+    /// The node at hand has nothing for the hardware behind it.
+    pub at_end: bool,
+    /// Nodes whose float sums the reference rounds on the way.
+    pub rounded: Vec<String>,
+    /// Raw results of operators that wait for no quantizer.
+    pub raw: Vec<(Rc<Pending>, TensorId)>,
+    /// Convolutions that only add a border, by their output tensors.
+    pub borders: Vec<([usize; 4], TensorId)>,
 }
 
 /// Turns a model into an integer graph and the host's steps around it.
@@ -79,10 +147,18 @@ pub fn lower(name: &str, model: &Model) -> Result<Imported, Vec<ImportError>> {
         inputs: Vec::new(),
         outputs: Vec::new(),
         notes: model.notes.clone(),
+        tail: Vec::new(),
+        behind: tail_nodes(&model.nodes),
+        results: Vec::new(),
+        integer_inputs: Vec::new(),
+        at_end: false,
+        rounded: Vec::new(),
+        raw: Vec::new(),
+        borders: Vec::new(),
     };
     importer.sources();
-    for node in &model.nodes {
-        importer.run(node, &mut errors);
+    for (number, node) in model.nodes.iter().enumerate() {
+        importer.run(number, node, &mut errors);
     }
     for output in &model.outputs {
         if let Err(reason) = importer.output(output) {
@@ -122,27 +198,26 @@ impl Importer<'_> {
         }
         for (i, input) in self.model.inputs.iter().enumerate() {
             let (dims, chain) = (input.dims.clone(), FloatChain::default());
-            let value = FloatValue { dims, base: Base::Input(i), chain, order: None };
+            let value = FloatValue { dims, base: Base::Input(i), chain, order: None, int: input.int };
             self.values.insert(input.name.clone(), Value::Float(value));
         }
     }
 
     /// Gives the node's outputs their values; on an error they count as refused, so that nodes behind say nothing.
-    fn run(&mut self, node: &Node, errors: &mut Vec<ImportError>) {
-        let value = match self.evaluate(node) {
-            Ok(value) => value,
+    fn run(&mut self, number: usize, node: &Node, errors: &mut Vec<ImportError>) {
+        let values = match self.evaluate(number, node) {
+            Ok(values) => values,
             Err(reason) => {
                 // Unsupported operators are in the list already.
                 if !errors.iter().any(|e| e.at == node.name && e.operator.as_ref() == Some(&node.op)) {
                     errors.push(refused(node, reason));
                 }
-                Value::Refused
+                vec![Value::Refused; node.outputs.len().max(1)]
             }
         };
         for (i, name) in node.outputs.iter().enumerate().filter(|(_, n)| !n.is_empty()) {
-            // Only first outputs are supported; one that is used although it is another is refused where it is read.
-            let value = if i == 0 { value.clone() } else { Value::Refused };
-            if i > 0 && self.is_read(name) {
+            let value = values.get(i).cloned().unwrap_or(Value::Refused);
+            if i >= values.len() && self.is_read(name) {
                 errors.push(refused(node, format!("its output {i} is used; only the first is supported")));
             }
             if self.values.insert(name.clone(), value).is_some() {
@@ -156,7 +231,8 @@ impl Importer<'_> {
         by_node || self.model.outputs.iter().any(|o| o == name)
     }
 
-    fn evaluate(&mut self, node: &Node) -> Result<Value, String> {
+    /// The values of the node's outputs.
+    fn evaluate(&mut self, number: usize, node: &Node) -> Result<Vec<Value>, String> {
         let mut inputs = Vec::new();
         for name in &node.inputs {
             if name.is_empty() {
@@ -164,7 +240,7 @@ impl Importer<'_> {
                 continue;
             }
             match self.values.get(name) {
-                Some(Value::Refused) => return Ok(Value::Refused),
+                Some(Value::Refused) => return Ok(vec![Value::Refused; node.outputs.len()]),
                 Some(value) => inputs.push(Some(value.clone())),
                 None => return Err(format!("reads tensor {name:?}, which nothing before it gives")),
             }
@@ -175,11 +251,53 @@ impl Importer<'_> {
         let constants = inputs.iter().map(as_constant).collect::<Vec<_>>();
         if inputs.iter().flatten().all(|v| matches!(v, Value::Const(_))) {
             return match evaluate(node, &constants)? {
-                Some(t) => Ok(Value::Const(Rc::new(t))),
+                Some(t) => Ok(vec![Value::Const(Rc::new(t))]),
                 None => Err("not supported on constants".into()),
             };
         }
-        self.operator(node, &inputs, &constants)
+        let host_made = inputs.iter().flatten().any(|v| matches!(v, Value::Host(_)));
+        if host_made && node.op == "Shape" {
+            let Some(Some(Value::Host(v))) = inputs.first() else { return Err("has no input".into()) };
+            return Ok(vec![Value::Const(Rc::new(super::constant::shape_of(&v.dims)))]);
+        }
+        let behind = self.behind.contains(&number);
+        self.at_end = behind;
+        if host_made || (behind && prefers_host(node)) {
+            return self.on_host(node, &inputs, &constants);
+        }
+        if node.op == "Split" {
+            return self.split(node, &inputs, &constants);
+        }
+        let before = (self.graph.tensors.len(), self.graph.nodes.len());
+        let done = self.operator(node, &inputs, &constants);
+        match done {
+            Err(reason) if behind => {
+                // What was begun is given up.
+                self.graph.tensors.truncate(before.0);
+                self.ranges.truncate(before.0);
+                self.graph.nodes.truncate(before.1);
+                self.on_host(node, &inputs, &constants).map_err(|_| reason)
+            }
+            done => Ok(vec![done?]),
+        }
+    }
+
+    /// A Split along the channels.
+    fn split(
+        &mut self,
+        node: &Node,
+        inputs: &[Option<Value>],
+        constants: &[Option<&ConstTensor>],
+    ) -> Result<Vec<Value>, String> {
+        let v = super::ops::activation(inputs, 0)?;
+        let v = self.no_input(v)?;
+        let parts = split_ranges(node, &v.dims, constants)?;
+        let mut values = Vec::new();
+        for (ranges, name) in parts.iter().zip(&node.outputs) {
+            let one = Node { outputs: vec![name.clone()], ..node.clone() };
+            values.push(Value::Float(self.cut(&one, v.clone(), ranges)?));
+        }
+        Ok(values)
     }
 
     /// A new tensor of the graph with codes `range`.
@@ -203,19 +321,14 @@ impl Importer<'_> {
             Some(Value::Refused) => return Ok(()),
             Some(Value::Const(_)) => return Err("is constant".into()),
             Some(Value::Float(v)) => v.clone(),
+            Some(Value::Host(v)) => {
+                self.results.push((name.to_string(), v.clone()));
+                return Ok(());
+            }
             None => return Err("nothing gives it".into()),
         };
-        let tensor = self.result_tensor(name, &value)?;
-        let channels = self.graph.tensors[tensor].shape[2];
-        self.graph.outputs.push(tensor);
-        self.outputs.push(HostOutput {
-            name: name.to_string(),
-            dims: value.dims.clone(),
-            tensor,
-            channels,
-            chain: Some(value.chain),
-            order: value.order.map(|o| o.to_vec()),
-        });
+        let output = self.host_output(name, &value)?;
+        self.results.push((name.to_string(), output));
         Ok(())
     }
 
@@ -228,18 +341,102 @@ impl Importer<'_> {
                 )]);
             }
         }
+        self.fold_borders();
+        self.sweep();
         self.notes.dedup();
         let show = |e: &crate::check::IrError| ImportError::file(e.at.clone(), e.kind.to_string());
         self.graph.check().map_err(|errors| errors.iter().map(show).collect::<Vec<_>>())?;
-        let results = plain_results(&self.outputs);
+        let outputs = self.outputs.len();
+        let result = |(name, v): &(String, HostValue)| HostResult {
+            name: name.clone(),
+            dims: v.dims.clone(),
+            value: match v.from {
+                HostFrom::Output(i) => i,
+                HostFrom::Node(i) => outputs + i,
+            },
+        };
+        let results = self.results.iter().map(result).collect();
+        let tail = self.finished_tail();
+        if !self.rounded.is_empty() {
+            self.notes.push(format!(
+                "the reference's own float32 sums are not exact in {}, and depend on its order of additions; the exact \
+                 sum, rounded once to float32, stands for them",
+                self.rounded.join(", ")
+            ));
+        }
         Ok(Imported {
             graph: self.graph,
             inputs: self.inputs,
             outputs: self.outputs,
-            tail: vec![],
+            tail,
             results,
             notes: self.notes,
         })
+    }
+
+    /// Convolutions take over the border that another one only adds, where nothing else reads it.
+    fn fold_borders(&mut self) {
+        for (pads, padded) in std::mem::take(&mut self.borders) {
+            let Some(at) = self.graph.nodes.iter().position(|n| n.op.output() == padded) else { continue };
+            let Op::Conv(border) = &self.graph.nodes[at].op else { continue };
+            let (source, code) = (border.input, border.pad_code);
+            let takes = |op: &Op| match op {
+                Op::Conv(c) => {
+                    let extent = |a: usize| (c.weights.shape[1 + a] - 1) * c.dilation[a] + 1;
+                    (c.pads == [0; 4] || c.pad_code == code)
+                        && (0..4).all(|i| c.pads[i] + pads[i] < extent(i % 2))
+                }
+                _ => false,
+            };
+            let readers = self.graph.nodes.iter().filter(|n| n.op.inputs().contains(&padded));
+            let all = readers.clone().count() > 0 && readers.into_iter().all(|n| takes(&n.op));
+            if !all || self.graph.outputs.contains(&padded) {
+                continue;
+            }
+            for node in &mut self.graph.nodes {
+                if let Op::Conv(c) = &mut node.op {
+                    if c.input == padded {
+                        c.input = source;
+                        c.pad_code = code;
+                        (0..4).for_each(|i| c.pads[i] += pads[i]);
+                    }
+                }
+            }
+            self.graph.nodes.remove(at);
+        }
+    }
+
+    /// Takes away nodes whose results nothing reads, and tensors that nothing gives.
+    fn sweep(&mut self) {
+        loop {
+            let read = |t: TensorId| {
+                self.graph.outputs.contains(&t) || self.graph.nodes.iter().any(|n| n.op.inputs().contains(&t))
+            };
+            match self.graph.nodes.iter().position(|n| !read(n.op.output())) {
+                Some(at) => drop(self.graph.nodes.remove(at)),
+                None => break,
+            }
+        }
+        let mut used = vec![false; self.graph.tensors.len()];
+        self.graph.inputs.iter().for_each(|&t| used[t] = true);
+        self.graph.nodes.iter().for_each(|n| used[n.op.output()] = true);
+        let mut number = vec![0; used.len()];
+        let mut kept = Vec::new();
+        for (t, tensor) in std::mem::take(&mut self.graph.tensors).into_iter().enumerate() {
+            if used[t] {
+                number[t] = kept.len();
+                kept.push(tensor);
+            }
+        }
+        self.graph.tensors = kept;
+        let renumber = |t: &mut TensorId| *t = number[*t];
+        self.graph.inputs.iter_mut().for_each(renumber);
+        self.graph.outputs.iter_mut().for_each(renumber);
+        self.outputs.iter_mut().for_each(|o| renumber(&mut o.tensor));
+        self.inputs.iter_mut().for_each(|i| renumber(&mut i.tensor));
+        for node in &mut self.graph.nodes {
+            node.op.tensors_mut().into_iter().for_each(renumber);
+        }
     }
 }
 

@@ -1,17 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! ONNX importer: QONNX networks (`Quant`, `BipolarQuant`).
+//! ONNX importer: QONNX networks (`Quant`, `BipolarQuant`, `Trunc`, `MultiThreshold`), QDQ networks (`QuantizeLinear`,
+//! `DequantizeLinear`) and integer operators (`QLinearConv`, `ConvInteger` ...).
 //!
 //! - [`model`]: the file's graph as plain data, checked.
 //! - [`constant`]: constant tensors and the operators that are evaluated while importing.
 //! - [`value`]: tensors whose values are known as a chain of float32 operations on integers.
+//! - [`linear`]: QuantizeLinear, DequantizeLinear and what is built of them; [`combine`]: operators on several activations;
+//!   [`pieces`]: rules that no single line gives; [`host`]: what is left to the host.
 //! - [`lower`]: walks the nodes; [`ops`]: what each operator does to such tensors; [`emit`]: from quantizer to quantizer,
 //!   the nodes of the integer graph.
 
+pub mod combine;
 pub mod constant;
 pub mod emit;
+pub mod host;
+pub mod linear;
 pub mod lower;
 pub mod model;
 pub mod ops;
+pub mod pieces;
 pub mod value;
 
 use crate::import::{ImportError, Imported};

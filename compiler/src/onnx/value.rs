@@ -5,6 +5,7 @@ use super::constant::{int, text, ConstData, ConstTensor, QuantConst};
 use super::model::Node;
 use crate::host::{CodeMap, FloatChain, FloatRounding, FloatStep};
 use crate::ir::{IntType, TensorId, Weights};
+use crate::tail::broadcast_order;
 use std::rc::Rc;
 
 /// What a tensor of the model is.
@@ -12,8 +13,26 @@ use std::rc::Rc;
 pub enum Value {
     Const(Rc<ConstTensor>),
     Float(FloatValue),
+    /// Computed by the host, behind everything that the hardware does.
+    Host(HostValue),
     /// Its node was refused; nodes that read it say nothing.
     Refused,
+}
+
+/// A value of the host's part.
+#[derive(Clone, Debug)]
+pub struct HostValue {
+    pub from: HostFrom,
+    pub dims: Vec<usize>,
+}
+
+/// Where it comes from, by number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HostFrom {
+    /// A decoded output of the integer graph.
+    Output(usize),
+    /// A node of the host's part.
+    Node(usize),
 }
 
 /// Element i (C order of `dims`) is `chain` of element `order[i]` of the base.
@@ -25,6 +44,8 @@ pub struct FloatValue {
     pub chain: FloatChain,
     /// `None`: in the same place.
     pub order: Option<Rc<Vec<usize>>>,
+    /// Its type where it is no float but an integer; the chain then has no floats.
+    pub int: Option<IntType>,
 }
 
 #[derive(Clone, Debug)]
@@ -46,6 +67,9 @@ pub struct Pending {
     pub shape: [usize; 3],
     /// Smallest and largest integer of each channel.
     pub bounds: Vec<(i64, i64)>,
+    /// Its inputs come from DequantizeLinear: float32(input scale * weight scale) of each channel. A QuantizeLinear behind
+    /// it then rounds `float32(integer) * float32(this / output scale)`.
+    pub linear: Option<Vec<f32>>,
 }
 
 #[derive(Debug)]
@@ -63,11 +87,31 @@ pub enum PendingOp {
         input: TensorId,
         window: WindowTemplate,
     },
-    /// Maximum over a window of what is not yet quantized (all steps rise, so the quantizer goes first).
-    Max {
-        inner: FloatValue,
-        window: WindowTemplate,
+    /// Sum of two values whose scales have nothing to do with each other.
+    Sum2 {
+        a: FloatValue,
+        b: FloatValue,
     },
+    /// Channels of what is not yet quantized, or not alike, behind each other.
+    Concat {
+        parts: Vec<FloatValue>,
+    },
+    /// What moves elements about (or takes the largest, where all that follows rises): the quantizer goes first.
+    Moved {
+        inner: FloatValue,
+        by: Move,
+    },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Move {
+    Max(WindowTemplate),
+    /// Channels from the first on, as many as the result has.
+    Slice(usize),
+    /// Nearest neighbour.
+    Upsample(usize),
+    /// A border `[top, left, bottom, right]` of real zeros.
+    Pad([usize; 4]),
 }
 
 #[derive(Clone, Debug)]
@@ -88,7 +132,23 @@ pub struct WindowTemplate {
     pub pads: [usize; 4],
 }
 
+impl WindowTemplate {
+    /// One position.
+    pub const POINT: WindowTemplate = WindowTemplate { kernel: [1, 1], stride: [1, 1], pads: [0; 4] };
+}
+
 impl FloatValue {
+    /// An integer tensor of the graph as it stands.
+    pub fn codes(dims: Vec<usize>, tensor: TensorId, order: Option<Rc<Vec<usize>>>) -> FloatValue {
+        FloatValue { dims, base: Base::Codes(tensor), chain: FloatChain::default(), order, int: None }
+    }
+
+    /// The same, with an integer type.
+    pub fn typed(mut self, int: IntType) -> FloatValue {
+        self.int = Some(int);
+        self
+    }
+
     /// Number of elements.
     pub fn count(&self) -> usize {
         self.dims.iter().product()
@@ -119,6 +179,11 @@ impl FloatValue {
         self
     }
 
+    /// Integers as a constant list for a step on this value; see `constants`.
+    pub fn integer_constants(&self, c: &ConstTensor, channels: Option<usize>) -> Result<Vec<i64>, String> {
+        self.spread(c, c.integers()?, channels)
+    }
+
     /// `c` as a constant list for a step on this value: one number, or one per channel (`channels` of the base; `None`:
     /// one per element of a model input).
     pub fn constants(&self, c: &ConstTensor, channels: Option<usize>) -> Result<Vec<f32>, String> {
@@ -126,22 +191,31 @@ impl FloatValue {
         if floats.iter().any(|v| !v.is_finite()) {
             return Err("a constant is not finite".into());
         }
-        if floats.windows(2).all(|p| p[0].to_bits() == p[1].to_bits()) {
-            let v = *floats.first().ok_or("an empty constant")?;
-            return if c.broadcast(&self.dims).is_some() { Ok(vec![v]) } else { Err(self.misfit(c)) };
+        let list = self.spread(c, &floats.iter().map(|v| v.to_bits()).collect::<Vec<_>>(), channels)?;
+        Ok(list.into_iter().map(f32::from_bits).collect())
+    }
+
+    /// One entry where all are equal, else one per channel.
+    fn spread<T: Copy + PartialEq + Default>(
+        &self,
+        c: &ConstTensor,
+        elements: &[T],
+        channels: Option<usize>,
+    ) -> Result<Vec<T>, String> {
+        let order = broadcast_order(&c.dims, &self.dims).ok_or_else(|| self.misfit(c))?;
+        if elements.windows(2).all(|p| p[0] == p[1]) {
+            return Ok(vec![*elements.first().ok_or("an empty constant")?]);
         }
-        let full = c.broadcast(&self.dims).ok_or_else(|| self.misfit(c))?;
-        let full = full.floats()?;
         let count = channels.unwrap_or(self.count());
-        let mut list: Vec<Option<f32>> = vec![None; count];
-        for (i, &v) in full.iter().enumerate() {
+        let mut list: Vec<Option<T>> = vec![None; count];
+        for (i, &from) in order.iter().enumerate() {
             let slot = &mut list[self.place(i) % count];
-            if slot.is_some_and(|old| old.to_bits() != v.to_bits()) {
+            if slot.is_some_and(|old| old != elements[from]) {
                 return Err("a constant that differs from pixel to pixel is not supported".into());
             }
-            *slot = Some(v);
+            *slot = Some(elements[from]);
         }
-        Ok(list.into_iter().map(|v| v.unwrap_or(0.0)).collect())
+        Ok(list.into_iter().map(Option::unwrap_or_default).collect())
     }
 
     fn misfit(&self, c: &ConstTensor) -> String {
@@ -289,7 +363,7 @@ impl Quantizer {
             QuantKind::Integer { zero_point, .. } => spread(zero_point)?,
         };
         let scales = spread(&self.scale)?;
-        let chain = FloatChain { from_int: None, steps };
+        let chain = FloatChain { steps, ..FloatChain::default() };
         let floats = t.floats()?;
         let integers =
             floats.iter().enumerate().map(|(i, &x)| chain.eval(x, i) - offset[i]).collect::<Vec<_>>();
@@ -297,12 +371,13 @@ impl Quantizer {
             return Err("a weight is not a number".into());
         }
         let data = ConstData::F32(integers.iter().zip(&scales).map(|(&v, &s)| v * s).collect());
-        let quant = Some(Rc::new(QuantConst { integers, scales }));
-        Ok(ConstTensor { dims: t.dims.clone(), data, quant })
+        let integers = integers.into_iter().map(f64::from).collect();
+        let quant = Some(Rc::new(QuantConst { integers, scales, linear: false }));
+        Ok(ConstTensor { dims: t.dims.clone(), data, int: None, quant })
     }
 }
 
-fn rounding(mode: &str) -> Result<FloatRounding, String> {
+pub fn rounding(mode: &str) -> Result<FloatRounding, String> {
     Ok(match mode.to_uppercase().as_str() {
         "ROUND" | "HALF_EVEN" => FloatRounding::HalfEven,
         "CEIL" => FloatRounding::Ceil,
@@ -327,6 +402,9 @@ pub struct IntegerView {
 impl IntegerView {
     /// Finds the view of a chain over the codes `lo..=hi` of one channel, and proves it for each of them.
     pub fn of(chain: &FloatChain, channel: usize, (lo, hi): (i64, i64)) -> Option<IntegerView> {
+        if chain.is_integer() {
+            return IntegerView::of_integers(chain, channel, (lo, hi));
+        }
         let real = |v: i64| chain.eval_int(v, channel);
         let slope = (real(hi) as f64 - real(lo) as f64) / (hi - lo) as f64;
         if hi <= lo || !slope.is_finite() || slope == 0.0 {
@@ -342,6 +420,16 @@ impl IntegerView {
             let same = |v: i64| (at(v) as f64 * scale as f64) as f32 == real(v);
             (scale != 0.0 && (lo..=hi).all(same)).then_some(IntegerView { factor, offset, scale })
         })
+    }
+
+    /// The view of a chain without floats.
+    fn of_integers(chain: &FloatChain, channel: usize, (lo, hi): (i64, i64)) -> Option<IntegerView> {
+        let first = chain.eval_integer(lo, channel);
+        let factor = if hi > lo { chain.eval_integer(lo + 1, channel) - first } else { 1 };
+        let offset = first - factor * lo;
+        let same = |v: i64| factor * v + offset == chain.eval_integer(v, channel);
+        let small = (1..=1 << 10).contains(&factor);
+        (small && (lo..=hi).all(same)).then_some(IntegerView { factor, offset, scale: 1.0 })
     }
 
     /// The code of the real value 0.

@@ -165,7 +165,6 @@ impl<'m> Importer<'m> {
         let quant = self.quant(codes.unwrap_or(t))?;
         let (lo, hi) = quant.range();
         let chain = codes.map(|_| FloatChain {
-            from_int: None,
             steps: vec![
                 FloatStep::Div(vec![quant.scale]),
                 FloatStep::Round(FloatRounding::HalfAway),
@@ -173,6 +172,7 @@ impl<'m> Importer<'m> {
                 FloatStep::Max(vec![lo as f32]),
                 FloatStep::Min(vec![hi as f32]),
             ],
+            ..FloatChain::default()
         });
         self.graph.inputs.push(id);
         self.inputs.push(HostInput {
@@ -387,7 +387,7 @@ impl<'m> Importer<'m> {
                 offset: vec![-(q.zero_point as i64)],
                 scale: vec![q.scale as f64],
             }),
-            steps: vec![],
+            ..FloatChain::default()
         });
         self.graph.outputs.push(id);
         self.outputs.push(HostOutput {

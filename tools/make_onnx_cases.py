@@ -1,0 +1,277 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0 OR MIT
+"""Makes the small QDQ and integer-operator ONNX networks and vectors of compiler/tests/onnx, from fixed seeds.
+
+    tools/make_onnx_cases.py compiler/tests/onnx
+
+Reference: ONNX Runtime (Python package `onnxruntime`) on the CPU, optimizations off. In networks of DequantizeLinear /
+QuantizeLinear every convolution and product between the two is handed to it as the integer operator (QLinearConv,
+QLinearMatMul, QGemm, QLinearGlobalAveragePool) that it means; left to itself ONNX Runtime computes some of them in floats.
+"""
+import argparse
+import io
+import pathlib
+import zipfile
+
+import numpy as np
+import onnx
+import onnxruntime
+from onnx import TensorProto, helper, numpy_helper
+
+I8, U8 = np.int8, np.uint8
+
+
+class Net:
+    """A network in the making; methods return the name of their output tensor."""
+
+    def __init__(self, seed, dims, kind=TensorProto.FLOAT):
+        self.rng = np.random.default_rng(seed)
+        self.dims, self.kind = dims, kind
+        self.nodes, self.constants, self.count = [], [], 0
+
+    def const(self, value):
+        self.count += 1
+        self.constants.append(numpy_helper.from_array(np.asarray(value), f"c{self.count}"))
+        return f"c{self.count}"
+
+    def op(self, kind, *inputs, domain="", outputs=1, **attributes):
+        self.count += 1
+        names = [f"t{self.count}"] if outputs == 1 else [f"t{self.count}_{i}" for i in range(outputs)]
+        self.nodes.append(helper.make_node(kind, list(inputs), names, f"{kind}_{self.count}", domain=domain, **attributes))
+        return names[0] if outputs == 1 else names
+
+    def q(self, x, scale, zero, kind=I8):
+        return self.op("QuantizeLinear", x, self.const(np.float32(scale)), self.const(kind(zero)))
+
+    def dq(self, x, scale, zero, kind=I8):
+        return self.op("DequantizeLinear", x, self.const(np.float32(scale)), self.const(kind(zero)))
+
+    def qdq(self, x, scale, zero, kind=I8):
+        return self.dq(self.q(x, scale, zero, kind), scale, zero, kind)
+
+    def weights(self, shape, scale, axis=0, kind=I8, zero=0, bias=None, sx=None):
+        """Dequantized weights, and a dequantized int32 bias in the scale of the sums."""
+        info = np.iinfo(kind)
+        low = info.min + 1 if kind is I8 else info.min
+        w = self.rng.integers(low, info.max + 1, shape).astype(kind)
+        scale = np.asarray(scale, np.float32)
+        zeros = np.full(scale.shape, zero, kind)
+        out = [self.op("DequantizeLinear", self.const(w), self.const(scale), self.const(zeros), axis=axis)]
+        if bias is not None:
+            b = self.rng.integers(-bias, bias, shape[axis]).astype(np.int32)
+            sb = np.broadcast_to(np.float32(sx) * scale, b.shape).astype(np.float32)
+            out.append(self.op("DequantizeLinear", self.const(b), self.const(sb), self.const(np.zeros(b.shape, np.int32)), axis=0))
+        return out
+
+    def model(self, *outputs, opset=13, extra=()):
+        value = lambda n, k, d: helper.make_tensor_value_info(n, k, d)
+        outs = [helper.make_empty_tensor_value_info(o) for o in outputs]
+        graph = helper.make_graph(self.nodes, "case", [value("x", self.kind, self.dims)], outs, self.constants)
+        opsets = [helper.make_opsetid("", opset)] + [helper.make_opsetid(d, 1) for d in extra]
+        model = helper.make_model(graph, opset_imports=opsets, ir_version=8)
+        if not extra:
+            model = onnx.shape_inference.infer_shapes(model)
+        return model
+
+
+def scales(n, count, around):
+    return (around * n.rng.uniform(0.5, 1.5, count)).astype(np.float32)
+
+
+def qdq_conv():
+    """int8: strides, groups, dilation, depthwise, ReLU, Clip, MaxPool, per-channel weights, Gemm."""
+    n = Net(1, [1, 3, 12, 10])
+    s = [0.031, 0.042, 0.055, 0.061, 0.047, 0.12]
+    x = n.qdq("x", s[0], -3)
+    x = n.op("Conv", x, *n.weights([8, 3, 3, 3], scales(n, 8, 0.004), bias=4000, sx=s[0]), pads=[1, 1, 1, 1], strides=[2, 2])
+    x = n.qdq(n.op("Relu", x), s[1], -128)
+    x = n.op("Conv", x, *n.weights([8, 1, 3, 3], scales(n, 8, 0.006), bias=2000, sx=s[1]), group=8, pads=[2, 2, 2, 2], dilations=[2, 2])
+    x = n.qdq(n.op("Clip", x, n.const(np.float32(0)), n.const(np.float32(6))), s[2], -128)
+    x = n.qdq(n.op("MaxPool", x, kernel_shape=[3, 3], strides=[1, 1], pads=[1, 1, 1, 1]), s[2], -128)
+    x = n.op("Conv", x, *n.weights([6, 4, 1, 3], 0.005, bias=2000, sx=s[2]), group=2, pads=[0, 1, 0, 1])
+    x = n.qdq(x, s[3], 11)
+    x = n.op("Flatten", x)
+    x = n.op("Gemm", x, *n.weights([10, 180], scales(n, 10, 0.003), bias=3000, sx=s[3]), transB=1)
+    return n.model(n.qdq(x, s[5], 4)), "float"
+
+
+def qdq_uint8():
+    """uint8 activations and weights with zero points, MatMul, integer output."""
+    n = Net(2, [1, 4, 6, 6], TensorProto.UINT8)
+    s = [0.02, 0.07, 0.09]
+    x = n.dq("x", s[0], 131, U8)
+    x = n.op("Conv", x, *n.weights([8, 4, 3, 3], 0.003, kind=U8, zero=121, bias=3000, sx=s[0]))
+    x = n.qdq(x, s[1], 120, U8)
+    x = n.op("Reshape", x, n.const(np.array([1, 128], np.int64)))
+    x = n.op("MatMul", x, *n.weights([128, 7], 0.004, kind=U8, zero=128, axis=1))
+    return n.model(n.q(x, s[2], 128, U8)), "uint8"
+
+
+def qdq_residual():
+    """Additions of unlike scales, concatenation of unlike scales, global average, sigmoid and x * sigmoid(x) by table."""
+    n = Net(3, [1, 6, 8, 8])
+    x = n.qdq("x", 0.0302731, 2)
+    a = n.qdq(n.op("Conv", x, *n.weights([6, 6, 3, 3], scales(n, 6, 0.004), bias=3000, sx=0.0302731), pads=[1, 1, 1, 1]), 0.0413847, -7)
+    x = n.qdq(n.op("Add", x, a), 0.0517393, -4)
+    b = n.qdq(n.op("Conv", x, *n.weights([5, 6, 1, 1], scales(n, 5, 0.006), bias=3000, sx=0.0517393)), 0.0371926, 9)
+    b = n.qdq(n.op("Mul", b, n.op("Sigmoid", b)), 0.0331871, -90)
+    c = n.qdq(n.op("Concat", x, b, axis=1), 0.0523619, -11)
+    c = n.qdq(n.op("Conv", c, *n.weights([9, 11, 3, 3], scales(n, 9, 0.003), bias=3000, sx=0.0523619), pads=[1, 1, 1, 1], strides=[2, 2]), 0.06, 1)
+    c = n.qdq(n.op("LeakyRelu", c, alpha=0.1), 0.045, -60)
+    c = n.qdq(n.op("GlobalAveragePool", c), 0.021, -33)
+    return n.model(n.op("Softmax", n.op("Flatten", c), axis=1)), "float"
+
+
+def qdq_stream():
+    """1-D depthwise convolutions over a stream, int8, with Pad, Squeeze and Tanh."""
+    n = Net(4, [1, 4, 40])
+    s = [0.03, 0.05, 0.04, 1 / 128]
+    x = n.qdq("x", s[0], 0)
+    x = n.op("Conv", x, *n.weights([8, 4, 5], scales(n, 8, 0.004), bias=2000, sx=s[0]), pads=[4, 0], strides=[2])
+    x = n.qdq(n.op("Relu", x), s[1], -128)
+    x = n.op("Conv", x, *n.weights([8, 1, 3], scales(n, 8, 0.006), bias=1000, sx=s[1]), group=8, pads=[2, 2], dilations=[2])
+    x = n.qdq(x, s[2], 5)
+    x = n.qdq(n.op("Tanh", x), s[3], 0)
+    x = n.op("Conv", x, *n.weights([4, 8, 1], 0.01, bias=1000, sx=s[3]))
+    return n.model(n.qdq(x, 0.02, -5)), "float"
+
+
+def operators():
+    """QLinearConv, QLinearAdd, QLinearGlobalAveragePool, QLinearMatMul: the operator form, integer input and output."""
+    n = Net(5, [1, 3, 9, 9], TensorProto.UINT8)
+    f, u, i = (lambda v: n.const(np.float32(v))), (lambda v: n.const(U8(v))), (lambda v: n.const(I8(v)))
+    w = lambda *shape: n.const(n.rng.integers(-127, 128, shape).astype(I8))
+    sw = scales(n, 6, 0.004)
+    x = n.op("QLinearConv", "x", f(0.02), u(128), w(6, 3, 3, 3), n.const(sw), n.const(np.zeros(6, I8)), f(0.0513127), u(3),
+             n.const(n.rng.integers(-3000, 3000, 6).astype(np.int32)), pads=[1, 1, 1, 1])
+    y = n.op("QLinearConv", x, f(0.0513127), u(3), w(6, 1, 3, 3), n.const(sw), n.const(np.zeros(6, I8)), f(0.0417731), u(100),
+             pads=[1, 1, 1, 1], group=6)
+    x = n.op("QLinearAdd", x, f(0.0513127), u(3), y, f(0.0417731), u(100), f(0.0629183), u(70), domain="com.microsoft")
+    x = n.op("QLinearGlobalAveragePool", x, f(0.0629183), u(70), f(0.01), u(90), domain="com.microsoft", channels_last=0)
+    x = n.op("Flatten", x)
+    x = n.op("QLinearMatMul", x, f(0.01), u(90), w(6, 5), f(0.006), i(0), f(0.03), u(140))
+    return n.model(x, extra=["com.microsoft"]), "uint8"
+
+
+def integers():
+    """ConvInteger and MatMulInteger with int64 chains, BitShift, residual sum and concatenation of integers."""
+    n = Net(6, [1, 3, 8, 8], TensorProto.UINT8)
+    k = lambda v: n.const(np.asarray(v, np.int64))
+    w = lambda *shape: n.const(n.rng.integers(-7, 8, shape).astype(I8))
+
+    def requant(x, channels, bits, shift):
+        x = n.op("Cast", x, to=TensorProto.INT64)
+        inc = n.rng.integers(900, 4000, (1, channels, 1, 1)) * n.rng.choice([1, 1, 1, -1], (1, channels, 1, 1))
+        x = n.op("Add", n.op("Mul", x, k(inc)), k(n.rng.integers(-60000, 90000, (1, channels, 1, 1))))
+        x = n.op("Min", n.op("Div", n.op("Max", x, k(0)), k(1 << shift)), k((1 << bits) - 1))
+        return n.op("Cast", x, to=TensorProto.UINT8)
+
+    x = n.op("ConvInteger", "x", w(6, 3, 3, 3), n.const(U8(128)), n.const(I8(0)), pads=[1, 1, 1, 1])
+    x = requant(x, 6, 4, 19)
+    x = n.op("MaxPool", x, kernel_shape=[2, 2], strides=[2, 2])
+    y = requant(n.op("ConvInteger", x, w(6, 6, 3, 3), pads=[1, 1, 1, 1]), 6, 3, 15)
+    x = n.op("Concat", x, y, axis=1)
+    x = n.op("ConvInteger", x, w(4, 12, 1, 1))
+    x = n.op("Add", x, n.const(n.rng.integers(-50, 50, (1, 4, 1, 1)).astype(np.int32)))
+    return n.model(x), "uint8"
+
+
+def detector():
+    """Two heads of different scales, upsampling, slices; decoding in floats on the host."""
+    n = Net(7, [1, 3, 8, 12])
+    x = n.qdq("x", 0.03, 1)
+    a = n.qdq(n.op("Relu", n.op("Conv", x, *n.weights([8, 3, 3, 3], scales(n, 8, 0.004), bias=2000, sx=0.03), pads=[1, 1, 1, 1])), 0.05, -128)
+    b = n.qdq(n.op("Relu", n.op("Conv", a, *n.weights([8, 8, 3, 3], scales(n, 8, 0.004), bias=2000, sx=0.05), pads=[1, 1, 1, 1], strides=[2, 2])), 0.06, -128)
+    up = n.qdq(n.op("Resize", b, "", n.const(np.array([1, 1, 2, 2], np.float32)), mode="nearest", coordinate_transformation_mode="asymmetric", nearest_mode="floor"), 0.06, -128)
+    c = n.qdq(n.op("Concat", a, up, axis=1), 0.06, -128)
+    heads = []
+    for source, channels, scale in [(c, 16, 0.06), (b, 8, 0.06)]:
+        h = n.qdq(n.op("Conv", source, *n.weights([6, channels, 1, 1], scales(n, 6, 0.005), bias=2000, sx=scale)), 0.08 - scale / 3, 7)
+        h = n.op("Reshape", n.op("Transpose", h, perm=[0, 2, 3, 1]), n.const(np.array([1, -1, 6], np.int64)))
+        heads.append(h)
+    y = n.op("Concat", *heads, axis=1)
+    box, cls = n.op("Split", y, n.const(np.array([4, 2], np.int64)), axis=2, outputs=2)
+    box = n.op("Mul", box, n.const(np.array([0.1, 0.1, 0.2, 0.2], np.float32)))
+    return n.model(box, n.op("Softmax", cls, axis=-1)), "float"
+
+
+def integer_form(model):
+    """The same network with integer operators between DequantizeLinear and QuantizeLinear."""
+    model = onnx.ModelProto.FromString(model.SerializeToString())
+    graph = model.graph
+    maker = {o: n for n in graph.node for o in n.output}
+    readers = {}
+    for n in graph.node:
+        for i in n.input:
+            readers.setdefault(i, []).append(n)
+    nodes = []
+    for n in graph.node:
+        nodes.append(n)
+        sources = [maker.get(i) for i in n.input]
+        if n.op_type not in ("Conv", "MatMul", "Gemm", "GlobalAveragePool") or any(
+                s is None or s.op_type != "DequantizeLinear" for s in sources):
+            continue
+        # What follows, down to the quantizer, stays where it is: behind a quantizer of its own.
+        after = n
+        while after.op_type != "QuantizeLinear":
+            after = readers[after.output[0]][0]
+        x, (scale, zero) = list(sources[0].input), after.input[1:3]
+        out, domain = n.output[0] + "_integer", "" if n.op_type in ("Conv", "MatMul") else "com.microsoft"
+        if n.op_type == "GlobalAveragePool":
+            made = helper.make_node("QLinearGlobalAveragePool", x + [scale, zero], [out], domain=domain, channels_last=0)
+        else:
+            w, bias = list(sources[1].input), [s.input[0] for s in sources[2:]]
+            if n.op_type == "Gemm":
+                made = helper.make_node("QGemm", x + w + bias + [scale, zero], [out], domain=domain)
+            else:
+                kind = {"Conv": "QLinearConv", "MatMul": "QLinearMatMul"}[n.op_type]
+                made = helper.make_node(kind, x + w + [scale, zero] + bias, [out])
+            made.attribute.extend(n.attribute)
+        nodes[-1:] = [made, helper.make_node("DequantizeLinear", [out, scale, zero], [n.output[0]])]
+    del graph.node[:]
+    graph.node.extend(nodes)
+    del graph.value_info[:]
+    model.opset_import.append(helper.make_opsetid("com.microsoft", 1))
+    return model
+
+
+def save(path, arrays):
+    """An uncompressed .npz without dates."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
+        for name, array in arrays.items():
+            buffer = io.BytesIO()
+            np.save(buffer, np.ascontiguousarray(array))
+            archive.writestr(zipfile.ZipInfo(name + ".npy"), buffer.getvalue())
+
+
+def main():
+    args = argparse.ArgumentParser(description=__doc__)
+    args.add_argument("directory", type=pathlib.Path)
+    directory = args.parse_args().directory
+    directory.mkdir(parents=True, exist_ok=True)
+    for make in [qdq_conv, qdq_uint8, qdq_residual, qdq_stream, operators, integers, detector]:
+        model, kind = make()
+        name = make.__name__
+        onnx.save(model, directory / f"{name}.onnx")
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        options.intra_op_num_threads = 1
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        reference = integer_form(model) if name.startswith(("qdq", "detector")) else model
+        session = onnxruntime.InferenceSession(reference.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        dims = [d.dim_value for d in model.graph.input[0].type.tensor_type.shape.dim]
+        rng = np.random.default_rng(100)
+        if kind == "uint8":
+            inputs = rng.integers(0, 256, [6] + dims[1:]).astype(U8)
+        else:
+            inputs = rng.normal(0, 1.6, [6] + dims[1:]).astype(np.float32)
+        runs = [session.run(None, {"x": i[None]}) for i in inputs]
+        arrays = {"input": inputs}
+        for i, out in enumerate(model.graph.output):
+            arrays[f"expected_{i}"] = np.concatenate([r[i] for r in runs])
+        save(directory / f"{name}.npz", arrays)
+        print(name, [(a.shape, np.unique(a).size) for k, a in arrays.items() if k != "input"])
+
+
+if __name__ == "__main__":
+    main()
