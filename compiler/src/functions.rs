@@ -188,18 +188,14 @@ pub fn softmax(values: &mut [f32], logarithm: bool) {
     }
 }
 
-/// Sixteen partial sums, added in halves: the order of a kernel with vectors of sixteen.
+/// Eight partial sums, then neighbours added up: the order of a kernel with vectors of eight, for up to 16 values.
 fn lane_sum(values: &[f32]) -> f32 {
-    let mut lanes = [0f32; 16];
+    let mut lanes = [0f32; 8];
     for (i, v) in values.iter().enumerate() {
-        lanes[i % 16] += v;
+        lanes[i % 8] += v;
     }
-    for half in [8, 4, 2, 1] {
-        for i in 0..half {
-            lanes[i] += lanes[i + half];
-        }
-    }
-    lanes[0]
+    let pair = |i: usize| lanes[2 * i] + lanes[2 * i + 1];
+    (pair(0) + pair(1)) + (pair(2) + pair(3))
 }
 
 #[cfg(test)]

@@ -62,6 +62,11 @@ fn unsigned_activations_and_weights_are_exact() {
 }
 
 #[test]
+fn sums_joins_averages_and_curves_are_exact() {
+    check("qdq_residual");
+}
+
+#[test]
 fn one_dimensional_streams_are_exact() {
     check("qdq_stream");
 }
