@@ -6,6 +6,7 @@ use brickwork_compiler::tflite::import;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Counts what is allocated.
@@ -30,6 +31,9 @@ unsafe impl GlobalAlloc for Counting {
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
+
+/// Tests take turns: the counters are one for all.
+static TURN: Mutex<()> = Mutex::new(());
 
 /// What an import may take, for files of up to 100 kB.
 const MOST_BYTES: usize = 64 << 20;
@@ -122,6 +126,7 @@ fn seeds() -> Vec<(String, Vec<u8>)> {
 
 /// How many of `count` damaged files were imported all the same.
 fn run(count: u64, seed: u64) -> usize {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let files = seeds();
     let mut imported = 0;
     for i in 0..count {
@@ -165,6 +170,7 @@ fn many_damaged_files_are_errors_or_networks() {
 
 #[test]
 fn truncated_files_are_errors() {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let (_, file) = &seeds()[0];
     for length in (0..file.len()).step_by(7) {
         assert!(import("cut", &file[..length]).is_err(), "{length} bytes");
