@@ -12,8 +12,8 @@ use std::collections::BTreeSet;
 /// Codes of all tensors together, at most; the golden model keeps them all.
 const MAX_CODES: usize = 1 << 27;
 
-/// Constants decoded for all operators together, at most: many operators may share one.
-const MAX_CONSTANTS: usize = 1 << 26;
+/// Constants for all operators together, at most, beside four for each byte of the file: many operators may share one.
+const MORE_CONSTANTS: usize = 1 << 20;
 
 /// Errors that are listed, at most.
 const MAX_ERRORS: usize = 1000;
@@ -102,7 +102,7 @@ pub fn lower(name: &str, model: &Model) -> std::result::Result<Imported, Vec<Imp
         notes: model.notes.clone(),
         names: BTreeSet::new(),
         codes_left: MAX_CODES,
-        constants_left: MAX_CONSTANTS,
+        constants_left: MORE_CONSTANTS + 4 * model.bytes,
     };
     let mut errors = Vec::new();
     importer.sources(&mut errors);
@@ -283,7 +283,8 @@ impl<'m> Importer<'m> {
 
     /// Counts constants that an operator needs.
     pub fn take_constants(&mut self, count: usize) -> Result<()> {
-        self.constants_left = self.constants_left.checked_sub(count).ok_or("the constants are too many")?;
+        self.constants_left =
+            self.constants_left.checked_sub(count).ok_or("the constants are far more than the file holds")?;
         Ok(())
     }
 

@@ -92,6 +92,8 @@ pub struct Operator<'a> {
 
 #[derive(Clone)]
 pub struct Model<'a> {
+    /// Length of the file.
+    pub bytes: usize,
     pub tensors: Vec<Tensor<'a>>,
     pub operators: Vec<Operator<'a>>,
     pub inputs: Vec<usize>,
@@ -196,7 +198,7 @@ impl<'a> RawModel<'a> {
             notes.push(format!("the file has {} graphs; the first is imported", self.graphs));
         }
         match errors.is_empty() {
-            true => Ok(Model { tensors, operators, inputs, outputs, notes }),
+            true => Ok(Model { bytes: self.bytes.len(), tensors, operators, inputs, outputs, notes }),
             false => Err(errors),
         }
     }

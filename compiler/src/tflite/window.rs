@@ -263,7 +263,12 @@ impl<'m> Importer<'m> {
         if !matches!(tensor.ty, ElementType::Int32 | ElementType::Int64) || tensor.count() != oc {
             return Err(format!("its bias must be {oc} integers of 32 or 64 bits"));
         }
-        self.constant(b)
+        let values = self.constant(b)?;
+        // Kernels sum in 32 or 48 bits.
+        match values.iter().find(|v| v.unsigned_abs() >= 1 << 47) {
+            Some(v) => Err(format!("its bias {v} does not fit 48 bits")),
+            None => Ok(values),
+        }
     }
 
     fn conv(&mut self, op: &Operator<'m>, window: Window, layer: Layer, act: Activation) -> Result<()> {
