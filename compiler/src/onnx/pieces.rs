@@ -112,10 +112,15 @@ impl Importer<'_> {
 /// rising, so the same line, lower by its steps, is taken away again. A last line needs no end: the clamp of the codes is one.
 /// All other rules are made of single steps.
 fn cut_all(runs: &[Vec<Run>], clamp: (i32, i32)) -> Result<(Vec<Vec<Piece>>, i32), String> {
-    let top = 2 * (clamp.1 - clamp.0) + 16;
-    let lines = runs.iter().map(|r| in_lines(r, clamp, top)).collect::<Option<Vec<_>>>();
-    if let Some(lines) = lines.filter(|_| top < 1 << 16) {
-        return Ok((lines, top));
+    // The tops that cost no further bit: the least that leaves room, and four bits more for lines that go on for long.
+    let least = (2 * (clamp.1 - clamp.0) + 16) as u32;
+    let bits = u32::BITS - least.leading_zeros();
+    for bits in (bits..=bits + 4).filter(|&b| b <= 16) {
+        let top = (1 << bits) - 1;
+        let lines = runs.iter().map(|r| in_lines(r, clamp, top)).collect::<Option<Vec<_>>>();
+        if let Some(lines) = lines {
+            return Ok((lines, top));
+        }
     }
     let steps = |(c, r): (usize, &Vec<Run>)| in_steps(r).map_err(|e| format!("channel {c}: {e}"));
     Ok((runs.iter().enumerate().map(steps).collect::<Result<_, _>>()?, 1))
@@ -322,6 +327,14 @@ mod tests {
         check(even, (-9000, 9000), (-100, 80), 2);
         check(even, (-3000, 2000), (-100, 80), 2);
         check(even, (-2000, 12000), (-100, 80), 2);
+    }
+
+    #[test]
+    fn lines_that_rise_far_behind_the_last_step_stay_lines() {
+        let late = |v: i64| if v < 767 { (v.div_euclid(3)).clamp(0, 254) as i32 } else { 255 };
+        check(late, (-1000, 1000), (0, 255), 3);
+        check(late, (-1000, 2000), (0, 255), 3);
+        check(late, (-1000, 4000), (0, 255), 3);
     }
 
     #[test]
