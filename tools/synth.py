@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0 OR MIT
 """Synthesizes generated Verilog with Yosys, module by module, and reports what it takes of its device.
 
-    tools/synth.py build/zynq7020 [--readme README.md] [--only MODULE] [--jobs N]
+    tools/synth.py build/zynq7020 [--readme README.md] [--only MODULE]
 
 The folder is one that `brickwork gen` wrote. The report goes to FOLDER/synth/report.txt and report.json. Each module is
 synthesized once, with the modules that it instantiates as black boxes; an instance with constant inputs or open outputs counts
@@ -15,7 +15,6 @@ into build/tools.
 """
 
 import argparse
-import concurrent.futures
 import gzip
 import hashlib
 import json
@@ -45,6 +44,9 @@ SYNTH = {
     "xc7": "synth_xilinx -family xc7 -noiopad -noclkbuf -flatten -top {top}",
     "ecp5": "synth_ecp5 -top {top}",
 }
+# What is mapped by itself because it asks for it (keep_hierarchy) is counted with the module around it.
+BATCH = 40  # modules per run of Yosys
+AFTER = ["setattr -mod -unset keep_hierarchy *", "flatten", "opt_clean"]
 
 
 class Yosys:
@@ -116,34 +118,32 @@ class Unit:
     def __hash__(self):
         return hash(self.ident())
 
-    def wrapper(self):
-        """Verilog that instantiates the module with its constants; `None` if there are none."""
-        if not self.tied and not self.opened:
-            return None
+    def wrapper(self, name):
+        """Verilog of a module `name` that instantiates this one with its parameters and constants."""
         tied, opened = dict(self.tied), dict(self.opened)
         ports, lines, args = [], [], []
-        for name, (way, width) in self.widths:
+        for port, (way, width) in self.widths:
             span = f"[{width - 1}:0] "
-            if way == "input" and name in tied:
-                bits = tied[name]
+            if way == "input" and port in tied:
+                bits = tied[port]
                 if any(c is None for c in bits):
-                    ports.append(f"input {span}{name}")
-                parts = [f"{name}[{i}]" if c is None else f"1'b{c}" for i, c in enumerate(bits)]
-                args.append(f".{name}({{{', '.join(reversed(parts))}}})")
-            elif way == "output" and name in opened:
-                used = [i for i in range(width) if i not in opened[name]]
-                lines.append(f"wire {span}all_{name};")
-                args.append(f".{name}(all_{name})")
+                    ports.append(f"input {span}{port}")
+                parts = [f"{port}[{i}]" if c is None else f"1'b{c}" for i, c in enumerate(bits)]
+                args.append(f".{port}({{{', '.join(reversed(parts))}}})")
+            elif way == "output" and port in opened:
+                used = [i for i in range(width) if i not in opened[port]]
+                lines.append(f"wire {span}all_{port};")
+                args.append(f".{port}(all_{port})")
                 if used:
-                    ports.append(f"output [{len(used) - 1}:0] {name}")
-                    lines.append(f"assign {name} = {{{', '.join(f'all_{name}[{i}]' for i in reversed(used))}}};")
+                    ports.append(f"output [{len(used) - 1}:0] {port}")
+                    lines.append(f"assign {port} = {{{', '.join(f'all_{port}[{i}]' for i in reversed(used))}}};")
             else:
-                ports.append(f"{way} {span}{name}")
-                args.append(f".{name}({name})")
+                ports.append(f"{way} {span}{port}")
+                args.append(f".{port}({port})")
         params = ", ".join(f".{k}({v})" for k, v in self.params)
-        head = f"module wrapped ({', '.join(ports)});"
-        return "\n".join([head, *lines, f"{self.kind} #({params}) u ({', '.join(args)});" if params
-                          else f"{self.kind} u ({', '.join(args)});", "endmodule", ""])
+        head = f"module {name} ({', '.join(ports)});"
+        call = f"{self.kind} {f'#({params}) ' if params else ''}u ({', '.join(args)});"
+        return "\n".join([head, *lines, call, "endmodule", ""])
 
 
 class Design:
@@ -174,59 +174,81 @@ class Design:
                 self.leaves(module, seen)
         return seen
 
-    def script(self, unit, out):
-        rtl = (self.folder / "rtl").resolve()
-        own = self.leaves(unit.kind)
-        lines = [f"read_verilog {rtl / n}" for n in own]
-        lines += [f"read_verilog -lib {rtl / n}" for n in sorted(set(self.files.values()) - set(own))
-                  if any(re.search(rf"\b{m}\b", self.texts[unit_file]) for unit_file in own
-                         for m, f in self.files.items() if f == n)]
-        top = unit.kind
-        if unit.wrapper():
-            (out / "wrapper.v").write_text(unit.wrapper())
-            lines.append(f"read_verilog {out / 'wrapper.v'}")
-            top = "wrapped"
-        else:
-            lines += [f"chparam -set {k} {v} {top}" for k, v in unit.params]
-        lines.append(SYNTH[self.family].format(top=top))
-        return lines, top
+    def ports(self, kind):
+        """Ports of a module without parameters, as its text declares them."""
+        header = re.search(rf"\bmodule\s+{kind}\s*\((.*?)\);", self.texts[self.files[kind]], re.S).group(1)
+        port = re.compile(r"(input|output)\s+(?:wire|reg)?\s*(?:signed)?\s*(?:\[(\d+):0\])?\s*(\w+)")
+        return tuple((name, (way, int(high or 0) + 1)) for way, high, name in port.findall(header))
+
+    def uses(self, kind):
+        """Modules below `kind` that are not flattened into it."""
+        text = "".join(self.texts[n] for n in self.leaves(kind))
+        own = set(self.leaves(kind))
+        return {m for m, f in self.files.items() if f not in own and re.search(rf"\b{m}\b", text)}
 
     def key(self, unit):
-        parts = [self.yosys.version, SYNTH[self.family], repr(unit.ident()), unit.wrapper() or ""]
+        parts = [self.yosys.version, SYNTH[self.family], *AFTER, repr(unit.ident())]
         parts += [re.sub(r"\s+", " ", self.texts[n]) for n in self.leaves(unit.kind)]
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
 
-    def netlist(self, unit):
-        """The mapped module, from the cache or from Yosys, and the seconds that it took."""
+    def kept(self, unit):
+        """The mapped module of the cache and the seconds that it took; `None` if it is not there."""
         path = self.cache / f"{self.key(unit)}.json.gz"
-        if path.exists():
-            with gzip.open(path, "rt") as f:
-                kept = json.load(f)
-            return kept["module"], kept["seconds"]
-        out = self.cache / f"run-{os.getpid()}-{self.key(unit)}"
+        if not path.exists():
+            return None
+        with gzip.open(path, "rt") as f:
+            kept = json.load(f)
+        return kept["module"], kept["seconds"]
+
+    def synthesize(self, units):
+        """Fills the cache. Modules are black boxes for each other, so a run takes no module together with one that it uses."""
+        todo = [u for u in units if self.kept(u) is None]
+        while todo:
+            batch, used = [], set()
+            for u in todo:
+                if len(batch) < BATCH and u.kind not in used and not any(b.kind in self.uses(u.kind) for b in batch):
+                    batch.append(u)
+                    used |= self.uses(u.kind)
+            self.run(batch)
+            todo = [u for u in todo if u not in batch]
+
+    def run(self, batch):
+        """Synthesizes modules side by side in one Yosys, each by itself."""
+        out = self.cache / f"run-{os.getpid()}-{self.key(batch[0])}"
         out.mkdir(parents=True, exist_ok=True)
         start = time.time()
-        lines, top = self.script(unit, out)
-        self.yosys.run(lines + [f"write_json {out / 'netlist.json'}"], out)
-        module = json.loads((out / "netlist.json").read_text())["modules"][top]
-        for cell in module["cells"].values():
-            cell.pop("attributes", None)
-        kept = {"seconds": time.time() - start,
-                "module": {"ports": module["ports"], "cells": module["cells"]}}
-        part = out / "kept.json.gz"
-        with gzip.open(part, "wt") as f:
-            json.dump(kept, f)
-        part.replace(path)
+        names = [f"unit{i}" for i in range(len(batch))]
+        tops = [u.wrapper(n) for u, n in zip(batch, names)]
+        cells_of_all = "".join(f"(* keep *) {n} u_{n} ();\n" for n in names)
+        (out / "units.v").write_text("\n".join(tops) + f"module all_units;\n{cells_of_all}endmodule\n")
+        rtl = (self.folder / "rtl").resolve()
+        own = {n for u in batch for n in self.leaves(u.kind)}
+        boxes = {self.files[m] for u in batch for m in self.uses(u.kind)}
+        script = [f"read_verilog {rtl / n}" for n in sorted(own)]
+        script += [f"read_verilog -lib {rtl / n}" for n in sorted(boxes - own)]
+        script += [f"read_verilog {out / 'units.v'}"] + [f"setattr -mod -set keep_hierarchy 1 {n}" for n in names]
+        script += [SYNTH[self.family].format(top="all_units"), AFTER[0]]
+        script += [f"setattr -mod -set keep_hierarchy 1 {n}" for n in names] + AFTER[1:]
+        self.yosys.run(script + [f"write_json {out / 'netlist.json'}"], out)
+        modules = json.loads((out / "netlist.json").read_text())["modules"]
+        seconds = (time.time() - start) / len(batch)
+        for unit, name in zip(batch, names):
+            for cell in modules[name]["cells"].values():
+                cell.pop("attributes", None)
+            kept = {"seconds": seconds, "module": {"ports": modules[name]["ports"], "cells": modules[name]["cells"]}}
+            part = out / "kept.json.gz"
+            with gzip.open(part, "wt") as f:
+                json.dump(kept, f)
+            part.replace(self.cache / f"{self.key(unit)}.json.gz")
         for f in out.iterdir():
             f.unlink()
         out.rmdir()
-        print(f"synth: {unit.kind} {kept['seconds']:.0f} s", file=sys.stderr)
-        return kept["module"], kept["seconds"]
+        print(f"synth: {len(batch)} modules in {time.time() - start:.0f} s", file=sys.stderr)
 
     def measure(self, unit):
         """(resources without the modules below, [units below], seconds)."""
         if unit not in self.done:
-            module, seconds = self.netlist(unit)
+            module, seconds = self.kept(unit)
             own, below = COUNT[self.family](module)
             loads = cells.Netlist(module).loads
             self.done[unit] = (own, [child(kind, cell, loads, self.files) for kind, cell in below], seconds)
@@ -263,20 +285,14 @@ def number(value):
     return int(value, 2) if set(value) <= {"0", "1"} else value
 
 
-def explore(design, top, jobs):
+def explore(design, top):
     """Instances of every unit below `top`."""
-    count, todo = {top: 1}, [top]
-    order = []
-    with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
-        while todo:
-            list(pool.map(design.measure, todo))
-            order += todo
-            found = [u for t in todo for u in design.measure(t)[1]]
-            todo = [u for u in dict.fromkeys(found) if u not in count]
-            for u in todo:
-                count[u] = 0
-    for u in count:
-        count[u] = 0
+    count, todo = {top: 0}, [top]
+    while todo:
+        design.synthesize(todo)
+        found = [u for t in todo for u in design.measure(t)[1]]
+        todo = [u for u in dict.fromkeys(found) if u not in count]
+        count.update((u, 0) for u in todo)
     multiply(design, top, 1, count)
     return count
 
@@ -357,17 +373,17 @@ def main():
     parse.add_argument("--family", choices=sorted(SYNTH), help="default: that of the configuration's part")
     parse.add_argument("--only", help="one module and what is below it")
     parse.add_argument("--readme", type=Path, help="update the table between the markers of this page")
-    parse.add_argument("--jobs", type=int, default=1, help="Yosys processes at a time")
     arguments = parse.parse_args()
     config = json.loads((arguments.folder / "config.json").read_text())
     device = config["device"]
     family = arguments.family or (device["family"] if device else "xc7")
     start = time.time()
     design = Design(arguments.folder, family, Yosys())
-    top = Unit(arguments.only or config["top"])
-    if top.kind not in design.files:
-        sys.exit(f"synth: no module {top.kind}; there are {', '.join(sorted(design.files))}")
-    count = explore(design, top, arguments.jobs)
+    kind = arguments.only or config["top"]
+    if kind not in design.files:
+        sys.exit(f"synth: no module {kind}; there are {', '.join(sorted(design.files))}")
+    top = Unit(kind, widths=design.ports(kind))
+    count = explore(design, top)
     table = rows(design, count)
     total = {"module": "total", "instances": 1, **cells.zero()}
     for row in table:

@@ -3,11 +3,13 @@
 
 xc7 (a site is one LUT6 with outputs O6 and O5):
   - Two LUTs of at most five inputs share a site if together they have at most five different inputs and at least one in
-    common. Pairs are chosen greedily, most common inputs first. `lut_cells` is the number without any sharing.
+    common, and only one of them drives a carry bit or a MUXF7, for which there is only O6. Pairs are chosen greedily, most
+    common inputs first. `lut_cells` is the number without any sharing.
   - A used bit of a CARRY4 needs the site in front of it: the LUT that drives its S input. A bit whose S comes from elsewhere
     (flip-flop, constant, a LUT that already serves another bit) takes a site more. Bits above the last used one take none.
   - An input of a MUXF7 that no LUT drives takes a site. MUXF7, MUXF8 themselves take none.
   - Two SRL16 with the same address and enable share a site; SRLC32 takes one. RAM32M, RAM64M: four; RAM64X1D, RAM32X1D: two.
+  - Constants are followed through LUTs, as an implementation tool does before placement.
 ecp5 (a site is one LUT4):
   - CCU2C: two; TRELLIS_DPR16X4: six (four for data, two for its write port). PFUMX, L6MUX21: none.
 """
@@ -53,6 +55,36 @@ class Netlist:
                     if isinstance(bit, int):
                         self.loads[bit] += 1
 
+    def fold(self):
+        """Replaces the outputs of LUTs that constants decide; drops inputs on which a LUT does not depend."""
+        todo = [n for n, c in self.cells.items() if lut_size(c["type"]) and any(b in ("0", "1", "x") for b in lut_bits(c))]
+        users = None
+        while todo:
+            name = todo.pop()
+            cell = self.cells.get(name)
+            if cell is None:
+                continue
+            out = cell["connections"]["O"][0]
+            table, inputs = simplified(cell)
+            cell["folded"] = inputs
+            if inputs and table not in ("const0", "const1"):
+                continue
+            value = "1" if table == "const1" else "0"
+            del self.cells[name]
+            if users is None:
+                users = defaultdict(list)
+                for n, c in self.cells.items():
+                    for port, bits in c["connections"].items():
+                        for i, b in enumerate(bits):
+                            if isinstance(b, int):
+                                users[b].append((n, port, i))
+            self.driver.pop(out, None)
+            for n, port, i in users[out]:
+                if n in self.cells and self.cells[n]["connections"][port][i] == out:
+                    self.cells[n]["connections"][port][i] = value
+                    if lut_size(self.cells[n]["type"]):
+                        todo.append(n)
+
     def driving_cell(self, bit):
         """Name of the cell that drives a net; None for inputs and constants."""
         return self.driver[bit][0] if bit in self.driver else None
@@ -62,7 +94,33 @@ def is_lut(kind):
     return kind == "INV" or (kind.startswith("LUT") and kind[3:].isdigit())
 
 
+def lut_size(kind):
+    """Inputs of a LUT1 to LUT6; 0 for everything else."""
+    return int(kind[3:]) if kind.startswith("LUT") and kind[3:].isdigit() else 0
+
+
+def lut_bits(cell):
+    return [cell["connections"][f"I{i}"][0] for i in range(lut_size(cell["type"]))]
+
+
+def simplified(cell):
+    """What constants leave of a LUT: `const0`, `const1` or `table`, and the nets on which it depends."""
+    bits = lut_bits(cell)
+    init = cell["parameters"]["INIT"]
+    size = 1 << len(bits)
+    table = [init[-1 - k] == "1" for k in range(size)]
+    free = [i for i, b in enumerate(bits) if isinstance(b, int)]
+    base = sum(1 << i for i, b in enumerate(bits) if b == "1")
+    rows = [table[base + sum(1 << i for k, i in enumerate(free) if row >> k & 1)] for row in range(1 << len(free))]
+    needed = [i for k, i in enumerate(free) if any(rows[r] != rows[r ^ (1 << k)] for r in range(len(rows)))]
+    if not needed:
+        return ("const1" if rows[0] else "const0"), frozenset()
+    return "table", frozenset(bits[i] for i in needed)
+
+
 def lut_inputs(cell):
+    if "folded" in cell:
+        return cell["folded"]
     return frozenset(
         b
         for port, bits in cell["connections"].items()
@@ -72,8 +130,8 @@ def lut_inputs(cell):
     )
 
 
-def pairs(luts):
-    """Number of sites saved by pairing; `luts` = input sets of the LUTs that may share."""
+def pairs(luts, needs_o6):
+    """Number of sites saved by pairing; `luts` = input sets of the LUTs that may share, `needs_o6` flags beside them."""
     by_input = defaultdict(list)
     for i, ins in enumerate(luts):
         for b in ins:
@@ -90,7 +148,7 @@ def pairs(luts):
                 if len(by_input[b]) > 512:  # a net of the whole module says nothing about neighbourhood
                     continue
                 for j in by_input[b]:
-                    if j != i and j in free:
+                    if j != i and j in free and not (needs_o6[i] and needs_o6[j]):
                         common[j] += 1
             best = None
             for j, n in common.items():
@@ -105,10 +163,11 @@ def pairs(luts):
 def count_xc7(module):
     """Resources of one module without the modules below it, and those modules as (type, cell) pairs."""
     net = Netlist(module)
+    net.fold()
     r, children = zero(), []
     luts, extra = {}, 0
     srl16 = defaultdict(int)
-    carry_of = set()  # LUTs that serve a carry bit
+    carry_of, o6 = set(), set()  # LUTs that serve a carry bit, a MUXF7
     for name, cell in sorted(net.cells.items()):
         kind, con = cell["type"], cell["connections"]
         if is_lut(kind):
@@ -121,6 +180,7 @@ def count_xc7(module):
         elif kind == "MUXF7":
             for port in ("I0", "I1"):
                 source = net.driving_cell(con[port][0])
+                o6.add(source)
                 if source is None or not (is_lut(net.cells[source]["type"]) or net.cells[source]["type"].startswith("RAM")):
                     extra += 1
         elif kind == "SRL16E":
@@ -139,8 +199,9 @@ def count_xc7(module):
             children.append((kind, cell))
     r["srl"] += sum((n + 1) // 2 for n in srl16.values())
     r["lut_cells"] = len(luts) + extra + r["lut_ram"] + r["srl"]
-    small = [ins for _, ins in sorted(luts.items()) if len(ins) <= 5]
-    r["lut"] = r["lut_cells"] - pairs(small)
+    o6 |= carry_of
+    small = [(ins, name in o6) for name, ins in sorted(luts.items()) if len(ins) <= 5]
+    r["lut"] = r["lut_cells"] - pairs([ins for ins, _ in small], [flag for _, flag in small])
     return r, children
 
 
