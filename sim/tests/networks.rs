@@ -429,7 +429,7 @@ fn random_networks_on_zynq7020_rtl() {
 }
 
 #[test]
-#[ignore = "builds for many minutes: make test-long"]
+#[ignore = "simulates the largest configuration of 2-bit bricks: make test-long"]
 fn random_networks_on_bitfusion_rtl() {
     on_rtl("bitfusion", &["bitfusion"], 12, 60, false);
 }

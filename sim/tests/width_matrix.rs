@@ -341,7 +341,7 @@ fn every_width_on_zynq7020() {
 }
 
 #[test]
-#[ignore = "builds for many minutes: make test-long"]
+#[ignore = "simulates the largest configuration of 2-bit bricks: make test-long"]
 fn every_width_on_bitfusion() {
     every_width_on(machines::arch("bitfusion"));
 }
