@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! What is left to the host: the float operators behind everything that the hardware does.
 
+use super::arithmetic::{binary, function_step};
 use super::constant::{
     axis, int, ints, new_shape, permutation, slice_order, slice_ranges, transpose_order, ConstTensor,
 };
 use super::lower::Importer;
 use super::model::{check_activation, Node, MAX_ELEMENTS};
-use super::ops::{binary, function_step, optional};
+use super::ops::optional;
 use super::value::{FloatValue, HostFrom, HostValue, Value};
 use crate::functions::Function;
 use crate::host::{FloatStep, HostOutput};
@@ -240,8 +241,8 @@ impl Importer<'_> {
         };
         let groups =
             usize::try_from(int(node, "group", 1)?).ok().filter(|&g| g > 0).ok_or("group is not positive")?;
-        let dilation = super::ops::pair(node, "dilations")?;
-        let window = super::ops::window(node, &image, Some([shape[2], shape[3]]), dilation)?;
+        let dilation = super::windows::pair(node, "dilations")?;
+        let window = super::windows::window(node, &image, Some([shape[2], shape[3]]), dilation)?;
         let bias = match optional(node, constants, 2, "bias")? {
             Some(t) => Some(t.floats()?.to_vec()),
             None => None,

@@ -255,7 +255,7 @@ impl Importer<'_> {
             }
             "QLinearSigmoid" | "QLinearLeakyRelu" => {
                 let x = self.dequantize_linear(activation(inputs, 0)?, &quant(1, 1)?)?;
-                let step = super::ops::function_step(node)?.ok_or("not supported")?;
+                let step = super::arithmetic::function_step(node)?.ok_or("not supported")?;
                 (x.then(step), quant(3, 1)?)
             }
             _ => return Err("not supported on activations".into()),

@@ -7,9 +7,10 @@
 //! - [`value`]: tensors whose values are known as a chain of float32 operations on integers.
 //! - [`linear`]: QuantizeLinear, DequantizeLinear and what is built of them; [`combine`]: operators on several activations;
 //!   [`pieces`]: rules that no single line gives; [`host`]: what is left to the host.
-//! - [`lower`]: walks the nodes; [`ops`]: what each operator does to such tensors; [`emit`]: from quantizer to quantizer,
-//!   the nodes of the integer graph.
+//! - [`lower`]: walks the nodes; [`ops`]: what each operator does to such tensors, by families: [`arithmetic`], [`quantizers`],
+//!   [`products`], [`windows`], [`moves`]; [`emit`]: from quantizer to quantizer, the nodes of the integer graph.
 
+pub mod arithmetic;
 pub mod combine;
 pub mod constant;
 pub mod emit;
@@ -17,9 +18,13 @@ pub mod host;
 pub mod linear;
 pub mod lower;
 pub mod model;
+pub mod moves;
 pub mod ops;
 pub mod pieces;
+pub mod products;
+pub mod quantizers;
 pub mod value;
+pub mod windows;
 
 use crate::import::{ImportError, Imported};
 

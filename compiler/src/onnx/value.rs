@@ -3,7 +3,7 @@
 
 use super::constant::{int, text, ConstData, ConstTensor, QuantConst};
 use super::model::Node;
-use crate::host::{CodeMap, FloatChain, FloatRounding, FloatStep};
+use crate::host::{CodeMap, FloatChain, FloatRounding, FloatStep, FromInt};
 use crate::ir::{IntType, TensorId, Weights};
 use crate::tail::broadcast_order;
 use std::rc::Rc;
@@ -159,6 +159,13 @@ impl FloatValue {
         self.order.as_ref().map_or(i, |o| o[i])
     }
 
+    /// The same integers as floats.
+    pub fn as_floats(mut self) -> FloatValue {
+        self.chain.from_int = Some(FromInt::scaled(1.0));
+        self.int = None;
+        self
+    }
+
     /// Adds a step.
     pub fn then(mut self, step: FloatStep) -> FloatValue {
         self.chain.steps.push(step);
@@ -270,6 +277,12 @@ pub enum QuantKind {
     Integer { zero_point: Rc<ConstTensor>, ty: IntType, clamp: (i32, i32), rounding: FloatRounding },
 }
 
+/// Smallest and largest code of a quantizer; a narrow one lacks the smallest if signed, else the largest (QONNX).
+pub fn code_range(ty: IntType, narrow: bool) -> (i64, i64) {
+    let (lo, hi) = ty.range();
+    (lo + (narrow && ty.signed) as i64, hi - (narrow && !ty.signed) as i64)
+}
+
 impl Quantizer {
     /// From a node and its inputs (the first may be absent). Errors: parameters missing, out of range or not constant.
     pub fn of(node: &Node, inputs: &[Option<&ConstTensor>]) -> Result<Quantizer, String> {
@@ -301,17 +314,10 @@ impl Quantizer {
             }
             return Ok(Quantizer { scale, kind: QuantKind::Bipolar });
         }
-        let top = 1i32 << (bits - signed as u8);
-        let clamp = match (signed, narrow) {
-            (true, true) => (-top + 1, top - 1),
-            (true, false) => (-top, top - 1),
-            (false, true) => (0, top - 2),
-            (false, false) => (0, top - 1),
-        };
-        Ok(Quantizer {
-            scale,
-            kind: QuantKind::Integer { zero_point, ty: IntType { bits, signed }, clamp, rounding },
-        })
+        let ty = IntType { bits, signed };
+        let (lo, hi) = code_range(ty, narrow);
+        let clamp = (lo as i32, hi as i32);
+        Ok(Quantizer { scale, kind: QuantKind::Integer { zero_point, ty, clamp, rounding } })
     }
 
     /// The steps from a float to the integral value, the smallest and largest code, the codes' type, and how the value

@@ -1,0 +1,255 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Operators that move elements: pads, slices, enlargements, maxima, and shapes as images.
+
+use super::constant::{float, ints, permutation, text, transpose_order};
+use super::lower::Importer;
+use super::model::{check_activation, Node};
+use super::ops::optional;
+use super::ops::Constants;
+use super::value::{image_order, Base, FloatValue, Move, PendingOp};
+use super::windows::pool_window;
+use super::windows::pooled_shape;
+use crate::host::FloatChain;
+use crate::ir::{Op, Reshape, TensorId};
+
+impl Importer<'_> {
+    /// Elements moved about: at once where they are codes, else behind the quantizer that follows.
+    fn moved(
+        &mut self,
+        node: &Node,
+        v: FloatValue,
+        by: Move,
+        shape: [usize; 3],
+    ) -> Result<FloatValue, String> {
+        let v = match v.int {
+            Some(_) => self.integer_codes(&format!("{}_input", node.name), v)?,
+            None => v,
+        };
+        let mut dims = v.dims.clone();
+        dims[1] = shape[2];
+        match dims.len() {
+            3 => dims[2] = shape[1],
+            4 => (dims[2], dims[3]) = (shape[0], shape[1]),
+            _ => {}
+        }
+        check_activation(&shape)?;
+        let (order, int) = (image_order(shape), v.int);
+        if matches!(v.base, Base::Input(_)) {
+            return Err("its input is not quantized".into());
+        }
+        let falls = |v: &FloatValue| {
+            let channels = if v.chain.width() == 1 { 1 } else { shape[2] };
+            (0..channels).any(|c| v.chain.direction(c).is_none_or(|d| d < 0))
+        };
+        match v.base {
+            Base::Codes(t) if !(matches!(by, Move::Max(_)) && falls(&v)) => {
+                let name = node.outputs.first().cloned().unwrap_or_default();
+                let pad = match by {
+                    Move::Pad(_) => {
+                        let views = self.views(t, &v.chain).ok_or("its input is no multiple of one scale")?;
+                        Some(self.zero_code(t, &views)?)
+                    }
+                    _ => None,
+                };
+                let chain = match by {
+                    Move::Slice(first) => v.chain.selected(&(first..first + shape[2]).collect::<Vec<_>>()),
+                    _ => v.chain,
+                };
+                let t = self.moved_codes(&node.name, &name, t, &by, shape, pad)?;
+                Ok(FloatValue { dims, base: Base::Codes(t), chain, order, int })
+            }
+            _ => {
+                let op = PendingOp::Moved { inner: v, by };
+                let base = self.pending(node, op, shape, vec![(0, 0)]);
+                Ok(FloatValue { dims, base, chain: FloatChain::default(), order, int })
+            }
+        }
+    }
+
+    pub fn pad(&mut self, node: &Node, v: FloatValue, constants: &Constants) -> Result<FloatValue, String> {
+        let (v, shape) = self.as_image(&node.name, v)?;
+        if text(node, "mode", "constant")? != "constant" {
+            return Err("only constant borders are supported".into());
+        }
+        let list = match optional(node, constants, 1, "list of pads")? {
+            Some(t) => t.integers()?.to_vec(),
+            None => ints(node, "pads")?.ok_or("the pads are missing")?,
+        };
+        let axes = match optional(node, constants, 3, "list of axes")? {
+            Some(t) => t.integers()?.to_vec(),
+            None => (0..v.dims.len() as i64).collect(),
+        };
+        let value = match optional(node, constants, 2, "value")? {
+            Some(t) => t.scalar()?,
+            None => float(node, "value", 0.0)?,
+        };
+        if value != 0.0 {
+            return Err(format!("pads with {value}; only 0 is supported"));
+        }
+        if list.len() != 2 * axes.len() {
+            return Err(format!("{} pads for {} axes", list.len(), axes.len()));
+        }
+        let mut pads = vec![[0usize; 2]; v.dims.len()];
+        for (i, &a) in axes.iter().enumerate() {
+            let along = super::constant::axis(a, v.dims.len())?;
+            for side in 0..2 {
+                let p = list[i + side * axes.len()];
+                let p = usize::try_from(p).ok().filter(|&p| p < 1 << 10);
+                pads[along][side] = p.ok_or("pads that are negative or very large are not supported")?;
+            }
+        }
+        if pads[..2] != [[0; 2]; 2] {
+            return Err("only rows and columns can be padded".into());
+        }
+        let [y, x] = match pads.len() {
+            4 => [pads[2], pads[3]],
+            3 => [[0; 2], pads[2]],
+            _ => return Err("only rows and columns can be padded".into()),
+        };
+        let border = [y[0], x[0], y[1], x[1]];
+        if border == [0; 4] {
+            return Ok(v);
+        }
+        let new = [shape[0] + y[0] + y[1], shape[1] + x[0] + x[1], shape[2]];
+        self.moved(node, v, Move::Pad(border), new)
+    }
+
+    /// Nearest-neighbour enlargement by a whole factor.
+    pub fn resize(
+        &mut self,
+        node: &Node,
+        v: FloatValue,
+        constants: &Constants,
+    ) -> Result<FloatValue, String> {
+        let (v, shape) = self.as_image(&node.name, v)?;
+        let mode = text(node, "mode", "nearest")?;
+        if mode != "nearest" {
+            return Err(format!("mode {mode}; only nearest is supported"));
+        }
+        let rank = v.dims.len();
+        let scales_at = if node.op == "Upsample" || node.inputs.len() == 2 { 1 } else { 2 };
+        let scales = match optional(node, constants, scales_at, "list of scales")? {
+            Some(t) if !t.is_empty() => Some(t.floats()?.to_vec()),
+            _ => match node.attributes.get("scales") {
+                Some(super::model::Attribute::Floats(f)) => Some(f.clone()),
+                _ => None,
+            },
+        };
+        let sizes = match (scales, optional(node, constants, 3, "list of sizes")?) {
+            (Some(s), _) if s.len() == rank => {
+                v.dims.iter().zip(s).map(|(&d, s)| (d as f64 * s as f64).floor()).collect::<Vec<_>>()
+            }
+            (None, Some(t)) if t.len() == rank => t.integers()?.iter().map(|&s| s as f64).collect(),
+            _ => return Err("neither scales nor sizes for every axis are given".into()),
+        };
+        let new: Vec<usize> = sizes.iter().map(|&s| s.clamp(0.0, 1e6) as usize).collect();
+        let factor = new[rank - 1] / v.dims[rank - 1].max(1);
+        let spatial = match rank {
+            4 => new[2] == factor * v.dims[2] && new[3] == factor * v.dims[3],
+            _ => false,
+        };
+        if new[..2] != v.dims[..2] || !spatial || factor == 0 || factor > 16 {
+            return Err(format!(
+                "from {:?} to {new:?}; a whole factor for rows and columns is supported",
+                v.dims
+            ));
+        }
+        let transform = match node.op.as_str() {
+            "Upsample" => "asymmetric",
+            _ => text(node, "coordinate_transformation_mode", "half_pixel")?,
+        };
+        let nearest = match node.op.as_str() {
+            "Upsample" => "floor",
+            _ => text(node, "nearest_mode", "round_prefer_floor")?,
+        };
+        let source = |i: usize| -> Option<f64> {
+            let (i, f) = (i as f64, factor as f64);
+            let at = match transform {
+                "asymmetric" => i / f,
+                "half_pixel" | "pytorch_half_pixel" | "half_pixel_symmetric" => (i + 0.5) / f - 0.5,
+                _ => return None,
+            };
+            Some(match nearest {
+                "floor" => at.floor(),
+                "ceil" => at.ceil(),
+                "round_prefer_floor" => (at - 0.5).ceil(),
+                "round_prefer_ceil" => (at + 0.5).floor(),
+                _ => return None,
+            })
+        };
+        let plain = (0..factor * 4).all(|i| source(i).is_some_and(|s| s.max(0.0) == (i / factor) as f64));
+        if !plain {
+            return Err(format!("{transform} with {nearest} does not repeat every pixel {factor} times"));
+        }
+        if factor == 1 {
+            return Ok(v);
+        }
+        self.moved(node, v, Move::Upsample(factor), [shape[0] * factor, shape[1] * factor, shape[2]])
+    }
+
+    pub fn slice(&mut self, node: &Node, v: FloatValue, constants: &Constants) -> Result<FloatValue, String> {
+        let operands = constants.get(1..).unwrap_or(&[]);
+        let ranges = super::constant::slice_ranges(node, &v.dims, operands)?;
+        self.cut(node, v, &ranges)
+    }
+
+    /// Channels of an image, or (where nothing but elements is asked for) any selection.
+    pub fn cut(
+        &mut self,
+        node: &Node,
+        v: FloatValue,
+        ranges: &[(usize, i64, usize)],
+    ) -> Result<FloatValue, String> {
+        let whole = |i: usize| ranges[i] == (0, 1, v.dims[i]);
+        if (0..ranges.len()).all(whole) {
+            return Ok(v);
+        }
+        if v.image().is_none() || (0..ranges.len()).any(|i| i != 1 && !whole(i)) || ranges[1].1 != 1 {
+            let (dims, order) = super::constant::slice_order(&v.dims, ranges);
+            return Ok(v.reordered(dims, &order));
+        }
+        let (v, shape) = self.as_image(&node.name, v)?;
+        self.moved(node, v, Move::Slice(ranges[1].0), [shape[0], shape[1], ranges[1].2])
+    }
+
+    /// The value as an image that stands as `[y][x][c]` in its base, where need be behind a reshape of its tensor.
+    pub fn as_image(&mut self, name: &str, v: FloatValue) -> Result<(FloatValue, [usize; 3]), String> {
+        let v = self.no_input(v)?;
+        let shape = v.image().ok_or("its input does not lie as an image [1, c, h, w] in memory")?;
+        let own = match &v.base {
+            Base::Input(_) => return Ok((v, shape)),
+            Base::Codes(t) => self.graph.tensors[*t].shape,
+            Base::Pending(p) => p.shape,
+        };
+        if own == shape {
+            return Ok((v, shape));
+        }
+        let Base::Codes(t) = v.base else { return Err("reshaped before it is quantized".into()) };
+        if v.chain.width() != 1 && own[2] != shape[2] {
+            return Err("reshaped although channels have constants of their own".into());
+        }
+        let output = self.reshaped(name, t, shape);
+        Ok((FloatValue { base: Base::Codes(output), ..v }, shape))
+    }
+
+    fn reshaped(&mut self, name: &str, t: TensorId, shape: [usize; 3]) -> TensorId {
+        let (ty, range) = (self.graph.tensors[t].ty, self.ranges[t]);
+        let output = self.tensor(&format!("{name}_reshaped"), shape, ty, range);
+        self.node(&format!("{name}_reshape"), Op::Reshape(Reshape { input: t, output }));
+        output
+    }
+
+    pub fn pool_max(&mut self, node: &Node, v: FloatValue) -> Result<FloatValue, String> {
+        let (v, shape) = self.as_image(&node.name, v)?;
+        let window = pool_window(node, &v, &shape)?;
+        let out = pooled_shape(&shape, &window)?;
+        self.moved(node, v, Move::Max(window), out)
+    }
+}
+
+pub fn transpose(node: &Node, v: FloatValue) -> Result<FloatValue, String> {
+    let perm = permutation(node, v.dims.len())?;
+    let dims = perm.iter().map(|&p| v.dims[p]).collect();
+    let picks = transpose_order(&v.dims, &perm);
+    Ok(v.reordered(dims, &picks))
+}
