@@ -26,6 +26,8 @@ pub struct Cli {
 pub enum Command {
     /// Write the accelerator of a configuration: Verilog, file list and config.json
     Gen(Gen),
+    /// Estimate what the accelerator of a configuration takes of its device
+    Fit(Fit),
     /// Compile a network to a program file and report its layers and cycles
     Compile(Compile),
     /// Run a network or a program on inputs
@@ -49,6 +51,19 @@ pub struct Gen {
     #[arg(short, long, value_name = "DIR")]
     pub output: Option<PathBuf>,
     /// Print the content of config.json instead of the summary
+    #[arg(long)]
+    pub json: bool,
+    /// Write it even if the device is too small
+    #[arg(long)]
+    pub force: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Fit {
+    /// Configuration file
+    #[arg(value_name = "CONFIG.toml")]
+    pub config: PathBuf,
+    /// Print the estimate as JSON
     #[arg(long)]
     pub json: bool,
 }

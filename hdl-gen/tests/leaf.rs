@@ -71,7 +71,7 @@ fn equal(test: &str, text: &str, gate: &str, spec: &str) -> bool {
     let dir = scratch(test);
     fs::write(dir.join("both.v"), text).unwrap();
     let script = format!(
-        "read_verilog both.v; hierarchy; proc; flatten; opt; miter -equiv -flatten -make_outputs {gate} {spec} miter; \
+        "read_verilog both.v; hierarchy; setattr -mod -unset keep_hierarchy *; proc; flatten; opt; miter -equiv -flatten -make_outputs {gate} {spec} miter; \
          hierarchy -top miter; opt; sat -prove trigger 0 miter"
     );
     let said = run(&dir, "yosys", &["-p", &script]);

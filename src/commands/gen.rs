@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! `brickwork gen`.
 
+use super::fit;
 use crate::cli::Gen;
 use crate::generate::{self, MemoryBits};
 use crate::{out_dir, Failure};
+use hdl_gen::fit::Fit;
 use hdl_gen::Arch;
 use std::path::{Path, PathBuf};
 
@@ -11,17 +13,21 @@ use std::path::{Path, PathBuf};
 pub fn run(arguments: &Gen) -> Result<String, Failure> {
     let config = generate::load_config(&arguments.config)?;
     let arch = Arch::new(&config);
+    let expected = Fit::new(&arch);
+    if !arguments.force {
+        fit::check(&expected)?;
+    }
     let dir = arguments.output.clone().unwrap_or_else(|| PathBuf::from("build").join(&config.name));
     let tree = generate::tree(&arch)?;
     out_dir::write_whole(&dir, &tree, generate::MARKER)?;
     let json = tree.iter().find(|(path, _)| path == generate::MARKER).map(|(_, text)| text.clone());
     match json {
         Some(text) if arguments.json => Ok(text),
-        _ => Ok(summary(&arch, &dir, tree.len() - 2)),
+        _ => Ok(summary(&arch, &expected, &dir, tree.len() - 2)),
     }
 }
 
-fn summary(arch: &Arch, dir: &Path, files: usize) -> String {
+fn summary(arch: &Arch, expected: &Fit, dir: &Path, files: usize) -> String {
     let memory = MemoryBits::new(arch);
     let config = &arch.config;
     let peak = |bits: u64| {
@@ -34,6 +40,7 @@ fn summary(arch: &Arch, dir: &Path, files: usize) -> String {
          array    {rows} rows x {lanes} lanes x {columns} columns of {brick}x{brick}-bit bricks, {groups} fusion groups\n\
          rate     {one}, {four}, {eight}; {top_rate:.2} binary TOPS\n\
          memory   {total} kbit: banks {banks}, weights {weights}, accumulators {acc}, parameters {params}\n\
+         expected {resources}\n\
          written  {dir}: rtl/files.f with {files} Verilog files, top {top}; config.json\n",
         name = config.name,
         part = config.device.part,
@@ -52,6 +59,7 @@ fn summary(arch: &Arch, dir: &Path, files: usize) -> String {
         weights = memory.weight_buffer.div_ceil(1024),
         acc = memory.accumulators.div_ceil(1024),
         params = memory.parameters.div_ceil(1024),
+        resources = fit::line(expected),
         dir = dir.display(),
         top = generate::TOP,
     )

@@ -3,6 +3,7 @@
 
 mod compile;
 mod disasm;
+mod fit;
 mod gen;
 mod run;
 mod verify;
@@ -25,6 +26,7 @@ pub enum Outcome {
 pub fn run(cli: &Cli) -> Result<Outcome, Failure> {
     match &cli.command {
         Command::Gen(arguments) => print(&gen::run(arguments)?),
+        Command::Fit(arguments) => print(&fit::run(arguments)?),
         Command::Compile(arguments) => print(&compile::run(arguments)?),
         Command::Run(arguments) => print_result(run::run(arguments)?),
         Command::Verify(arguments) => print_result(verify::run(arguments)?),

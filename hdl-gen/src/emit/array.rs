@@ -75,11 +75,51 @@ pub fn bit_brick(arch: &Arch) -> Result<RtlFile, EmitError> {
     leaf_file(arch, "bit_brick", header, BitBrick::default())
 }
 
-fn column_file(arch: &Arch, b: &Block, name: &str) -> Result<RtlFile, EmitError> {
+/// What a column of one block of rows takes.
+pub struct ColumnCost {
+    pub module: String,
+    /// LUT6 sites.
+    pub luts: f64,
+    pub ffs: f64,
+}
+
+/// Per block of rows, from the leaves, sums and registers that the column's text has.
+pub fn column_costs(arch: &Arch) -> Vec<ColumnCost> {
+    let cost = |b: &Block| {
+        let (luts, ffs) = column_vars(arch, b).cost();
+        ColumnCost { module: b.module.clone(), luts, ffs }
+    };
+    blocks(arch).iter().map(cost).collect()
+}
+
+/// Bits of the fused values of two, four and eight weight planes.
+pub struct FusionWidths {
+    pub pair: u32,
+    pub quad: u32,
+    pub oct: u32,
+}
+
+pub fn fusion_widths(arch: &Arch) -> FusionWidths {
+    let pair = if arch.brick_bits == 1 { fused_width(arch, 2) } else { arch.psum_bits };
+    FusionWidths { pair, quad: fused_width(arch, 4), oct: fused_width(arch, 8) }
+}
+
+/// Cycles that each row waits at the input of the array.
+pub fn row_delays(arch: &Arch) -> Vec<u32> {
+    let blocks = blocks(arch);
+    (0..arch.rows).map(|r| core_row(arch, &blocks, r).delay).collect()
+}
+
+fn column_vars(arch: &Arch, b: &Block) -> column::ColumnVars {
     match arch.brick_bits {
-        1 => render(arch, name, COLUMN, &column::one_bit(&b.module, b.lanes, b.psum_w)),
-        _ => render(arch, name, COLUMN2, &column::two_bit(&b.module, b.lanes, b.psum_w)),
+        1 => column::one_bit(&b.module, b.lanes, b.psum_w),
+        _ => column::two_bit(&b.module, b.lanes, b.psum_w),
     }
+}
+
+fn column_file(arch: &Arch, b: &Block, name: &str) -> Result<RtlFile, EmitError> {
+    let template = if arch.brick_bits == 1 { COLUMN } else { COLUMN2 };
+    render(arch, name, template, &column_vars(arch, b))
 }
 
 /// Rows whose lanes share an adder tree.

@@ -33,6 +33,11 @@ fn operand_bits(queue: Queue) -> u32 {
     ends.max().expect("every queue has an instruction with operands")
 }
 
+/// Bits of a queue's entry: instruction number, opcode and tokens, operands.
+pub fn queue_entry_bits(queue: Queue) -> u32 {
+    24 + 12 + operand_bits(queue)
+}
+
 #[derive(Serialize)]
 struct OpcodeRow {
     literal: String,
@@ -207,7 +212,7 @@ fn queue_rows() -> Vec<QueueRow> {
             name: q.name(),
             index: q.index(),
             operand_w,
-            entry_w: 24 + 12 + operand_w,
+            entry_w: queue_entry_bits(q),
             opcode_high: format!("4'h{:x}", q.index() + 1),
             zeros: match 112 - operand_w {
                 0 => String::new(),

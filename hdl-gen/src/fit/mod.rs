@@ -2,5 +2,7 @@
 //! What an accelerator takes of its device.
 
 mod device;
+mod model;
 
 pub use device::{Device, Family, DEVICES};
+pub use model::{Excess, Fit, Module, Resources};

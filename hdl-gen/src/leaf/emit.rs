@@ -75,7 +75,9 @@ fn fold(top: &str, mut modules: Vec<Module>) -> String {
             continue;
         }
         let name = fresh_name(top, m.name, &seen);
-        text.push_str(&format!("module {name}({body}\nendmodule\n\n"));
+        // What is instantiated inside a leaf is as large as one LUT can hold; mapped by itself it stays so.
+        let keep = if name == top { "" } else { "(* keep_hierarchy = \"yes\" *)\n" };
+        text.push_str(&format!("{keep}module {name}({body}\nendmodule\n\n"));
         alias.insert(m.name.into(), name.clone());
         seen.insert(body, name);
     }

@@ -13,7 +13,7 @@ struct Leaf {
     wgt: String,
 }
 
-/// `name = lhs + rhs` (a sum) or `name <= lhs` (a register).
+/// `name = lhs + rhs` (a sum; `lhs` alone where `rhs` is empty) or `name <= lhs` (a register).
 #[derive(Serialize)]
 struct Net {
     name: String,
@@ -37,10 +37,29 @@ pub struct ColumnVars {
     psum_w: u32,
     leaves: Vec<Leaf>,
     stages: Vec<Stage>,
-    /// The sum of all bricks, `psum_w` bits.
+    /// The sum of all bricks, `psum_w` bits; 2-bit bricks only.
     count: String,
     /// Bits that are 0 because the block has few lanes.
     unused: Vec<String>,
+}
+
+impl ColumnVars {
+    /// LUT6 sites and flip-flops: the leaves, one site per bit of a sum, the registers.
+    pub fn cost(&self) -> (f64, f64) {
+        let one_bit = self.count.is_empty();
+        let sums = || self.stages.iter().flat_map(|s| &s.sums);
+        let is_part = |n: &&Net| n.name.ends_with("_half") || n.name.ends_with("_carry");
+        let sites: u32 = sums().filter(|n| !is_part(n)).map(|n| n.width).sum();
+        let registers: u32 = self.stages.iter().flat_map(|s| &s.regs).map(|n| n.width).sum();
+        let (leaves, leaf_registers) = if one_bit {
+            // 1 LUT6 per lane; six bits of register per counter.
+            (self.lanes, 6 * self.leaves.len() as u32)
+        } else {
+            (5 * self.lanes, 0)
+        };
+        let last = if one_bit { 0 } else { self.psum_w };
+        ((leaves + sites + last) as f64, (leaf_registers + registers + self.psum_w) as f64)
+    }
 }
 
 /// A number in a tree: an identifier and its range.
@@ -102,52 +121,140 @@ fn depth(n: usize) -> u32 {
     usize::BITS - (n.max(1) - 1).leading_zeros()
 }
 
-/// 1-bit bricks: lane counters, trees of the ones and of the twos, `count = ones + 2 * twos`.
-pub fn one_bit(module: &str, lanes: u32, psum_w: u32) -> ColumnVars {
-    let leaves: Vec<Leaf> = (0..lanes.div_ceil(LANES)).map(|i| lane_leaf(i, lanes)).collect();
-    let count_of = |i: usize| (lanes - i as u32 * LANES).min(LANES) as i64;
-    let numbers = |kind: &str| -> Vec<Num> {
-        let most = |i: usize| if kind == "ones" { (count_of(i) + 2) / 3 } else { (count_of(i) + 1) / 3 };
-        // The counters have three bits, whatever the last one's range is.
-        (0..leaves.len()).map(|i| Num { name: format!("{kind}{i}_q"), min: 0, max: most(i).max(4) }).collect()
-    };
-    let mut stages = vec![Stage::default(), Stage::default()];
-    let mut roots = Vec::new();
-    for kind in ["ones", "twos"] {
-        let half =
-            add_levels(numbers(kind), 2.min(depth(leaves.len())), &format!("{kind}_a"), &mut stages[0]);
-        let half = register(half, &format!("{kind}_half"), &mut stages[0]);
-        let rest = depth(half.len());
-        roots.extend(add_levels(half, rest, &format!("{kind}_b"), &mut stages[1]));
-    }
-    let (count, unused) = join(&roots[0], &roots[1], lanes, psum_w, &mut stages[1]);
-    ColumnVars { module: module.into(), lanes, psum_w, leaves, stages, count, unused }
+/// A number in a sum of words: `name << shift`, at most `max << shift`.
+#[derive(Clone)]
+struct Word {
+    name: String,
+    /// Bits of the identifier; more than `max` needs where a counter has fewer lanes than it could take.
+    width: u32,
+    shift: u32,
+    max: i64,
 }
 
-/// `ones + 2 * twos`, `psum_w` bits: bit 0 of the ones passes beside the adder. Also: bits of the operands that are not
-/// used, because the counters have three bits however few the lanes are.
-fn join(ones: &Num, twos: &Num, lanes: u32, psum_w: u32, stage: &mut Stage) -> (String, Vec<String>) {
-    let w = width(0, lanes as i64 / 2);
-    let mut unused = Vec::new();
-    let mut operand = |n: &Num, low: u32| {
-        let have = n.width() - low;
-        if have > w {
-            unused.push(format!("{}[{}:{}]", n.name, n.width() - 1, low + w));
-        }
-        let part = format!("{}[{}:{low}]", n.name, low + have.min(w) - 1);
-        if have < w {
-            format!("{{{}'d0, {part}}}", w - have)
+impl Word {
+    fn value(&self) -> i64 {
+        self.max << self.shift
+    }
+    /// As `w` bits of weights `low` and up. The bits beyond are 0.
+    fn bits(&self, low: u32, w: u32) -> String {
+        let zeros = (self.shift - low).min(w);
+        let have = self.width.min(w - zeros);
+        let part = match have {
+            0 => None,
+            n if n < self.width => Some(format!("{}[{}:0]", self.name, n - 1)),
+            _ => Some(self.name.clone()),
+        };
+        let pad = |n: u32| if n == 0 { None } else { Some(format!("{n}'d0")) };
+        let parts: Vec<String> = [pad(w - zeros - have), part, pad(zeros)].into_iter().flatten().collect();
+        if parts.len() == 1 {
+            parts[0].clone()
         } else {
-            part
+            format!("{{{}}}", parts.join(", "))
         }
-    };
-    let (lhs, rhs) = (operand(ones, 1), operand(twos, 0));
-    stage.sums.push(Net { name: "upper".into(), width: w, lhs, rhs });
-    let count = match psum_w - w - 1 {
-        0 => format!("{{upper, {}[0]}}", ones.name),
-        n => format!("{{{n}'d0, upper, {}[0]}}", ones.name),
-    };
-    (count, unused)
+    }
+}
+
+/// Sums of up to three words. Three are first reduced to two, half sum and carries, whose LUTs the carry chain needs anyway:
+/// one LUT6 per bit.
+#[derive(Default)]
+struct Adder {
+    wires: Vec<Net>,
+    unused: Vec<String>,
+}
+
+impl Adder {
+    fn wire(&mut self, name: String, width: u32, value: String) {
+        self.wires.push(Net { name, width, lhs: value, rhs: String::new() });
+    }
+
+    /// The sum of `words` as a wire `name`.
+    fn add(&mut self, name: &str, words: &[Word]) -> Word {
+        let low = words.iter().map(|w| w.shift).min().expect("something to add");
+        let max: i64 = words.iter().map(Word::value).sum::<i64>() >> low;
+        let w = width(0, max);
+        for word in words {
+            let have = w - (word.shift - low).min(w);
+            if word.width > have {
+                self.unused.push(format!("{}[{}:{have}]", word.name, word.width - 1));
+            }
+        }
+        let all = |w: u32| -> Vec<String> { words.iter().map(|word| word.bits(low, w)).collect() };
+        let value = match &all(w)[..] {
+            [a, b, c] => {
+                self.wire(format!("{name}_half"), w, format!("{a} ^ {b} ^ {c}"));
+                let low_bits = all(w - 1);
+                let [a, b, c] = [&low_bits[0], &low_bits[1], &low_bits[2]];
+                self.wire(format!("{name}_carry"), w - 1, format!("({a} & {b}) | ({c} & ({a} | {b}))"));
+                format!("{{{name}_carry, 1'b0}} + {name}_half")
+            }
+            [a, b] => format!("{a} + {b}"),
+            one => one[0].clone(),
+        };
+        self.wire(name.into(), w, value);
+        Word { name: name.into(), width: w, shift: low, max }
+    }
+
+    /// Adds three words at a time until at most two are left.
+    fn reduce(&mut self, mut words: Vec<Word>) -> Vec<Word> {
+        for level in 0.. {
+            if words.len() <= 2 {
+                break;
+            }
+            let groups = words.chunks(3).enumerate();
+            words = groups
+                .map(|(i, group)| match group {
+                    [one] => one.clone(),
+                    _ => self.add(&format!("sum_l{level}n{i}"), group),
+                })
+                .collect();
+        }
+        words
+    }
+}
+
+/// The counters' words, such that three neighbours are two ones and one twos as long as there are ones.
+fn counted(lanes: u32) -> Vec<Word> {
+    let leaves = lanes.div_ceil(LANES);
+    let count_of = |i: u32| (lanes - i * LANES).min(LANES) as i64;
+    let ones = |i: u32| Word { name: format!("ones{i}_q"), width: 3, shift: 0, max: (count_of(i) + 2) / 3 };
+    // One triple of lanes gives one; the last may have two lanes, then its two counts as well.
+    let twos = |i: u32| Word { name: format!("twos{i}_q"), width: 3, shift: 1, max: (count_of(i) + 1) / 3 };
+    let mut words = Vec::new();
+    for pair in 0..leaves.div_ceil(2) {
+        words.extend((2 * pair..(2 * pair + 2).min(leaves)).map(ones));
+        words.push(twos(pair));
+    }
+    words.extend((leaves.div_ceil(2)..leaves).map(twos));
+    words
+}
+
+/// 1-bit bricks: lane counters, then sums of three words at a time, a register in the middle.
+pub fn one_bit(module: &str, lanes: u32, psum_w: u32) -> ColumnVars {
+    let leaves: Vec<Leaf> = (0..lanes.div_ceil(LANES)).map(|i| lane_leaf(i, lanes)).collect();
+    let mut adder = Adder::default();
+    let (words, empty): (Vec<Word>, Vec<Word>) = counted(lanes).into_iter().partition(|w| w.max > 0);
+    adder.unused.extend(empty.into_iter().map(|w| w.name));
+    let words = adder.reduce(words);
+    let mut stage = Stage { sums: std::mem::take(&mut adder.wires), regs: Vec::new() };
+    let mut halves = Vec::new();
+    for (i, word) in words.into_iter().enumerate() {
+        let name = format!("part{i}_q");
+        stage.regs.push(Net {
+            name: name.clone(),
+            width: word.width,
+            lhs: word.name.clone(),
+            rhs: String::new(),
+        });
+        halves.push(Word { name, ..word });
+    }
+    // The partial sum's range includes this block, so what is added to it is the rest.
+    let most: i64 = halves.iter().map(Word::value).sum();
+    let psum = Word { name: "psum_i".into(), width: psum_w, shift: 0, max: (1 << psum_w) - 1 - most };
+    halves.push(psum);
+    adder.add("sum", &halves);
+    let last = Stage { sums: adder.wires, regs: Vec::new() };
+    let (stages, count) = (vec![stage, last], String::new());
+    ColumnVars { module: module.into(), lanes, psum_w, leaves, stages, count, unused: adder.unused }
 }
 
 /// Lane counter `index` of a block; lanes that the block does not have read 0.
