@@ -10,7 +10,7 @@ run = @$(1) || { status=$$?; printf '\nfailed; repeat with:\n  %s\n' '$(subst ',
 
 PYTHON ?= python3
 
-.PHONY: help demo gen synth test test-long lint fmt clippy rtl-lint bless setup setup-test clean
+.PHONY: help demo gen synth timing pnr test test-long lint fmt clippy rtl-lint bless setup setup-test clean
 
 help: ## Print this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,11 +34,18 @@ gen: ## Generate the Verilog of CONFIG (default configs/zynq7020.toml) into buil
 synth: gen ## Synthesize CONFIG with Yosys: LUT, FF, block RAM, DSP of every module, and the table of the README
 	$(call run,$(PYTHON) tools/synth.py build/$(basename $(notdir $(CONFIG))) --readme README.md)
 
+timing: gen ## Longest paths of CONFIG in cell delay, module by module, with Yosys
+	$(call run,$(PYTHON) tools/timing.py build/$(basename $(notdir $(CONFIG))) --readme README.md)
+
+pnr: CONFIG = configs/ecp5_85f.toml
+pnr: gen ## Place and route CONFIG (default configs/ecp5_85f.toml) with nextpnr: Fmax; up to an hour
+	$(call run,$(PYTHON) tools/pnr.py build/$(basename $(notdir $(CONFIG))) --readme README.md)
+
 test: setup-test lint ## All that CI runs: lint and every test but the long ones
 	$(call run,$(CARGO) test --workspace)
 
 test-long: setup-test ## The long tests: thousands of random networks, configurations and programs
-	$(call run,$(CARGO) test --workspace --release -- --ignored --nocapture)
+	$(call run,$(CARGO) test --workspace --release --no-fail-fast -- --ignored --nocapture)
 
 lint: fmt clippy rtl-lint ## Format, Clippy, Verilator -Wall and Yosys over all configurations
 

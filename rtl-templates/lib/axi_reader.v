@@ -41,6 +41,7 @@ module axi_reader #(
 );
     localparam [BURST_LOG2:0] BURST     = 1 << BURST_LOG2;
     localparam [FIFO_LOG2:0]  FIFO_ROOM = 1 << FIFO_LOG2;
+    localparam [FIFO_LOG2:0]  ROOM_ONE  = 1;
 
     // Job: the rest of it, seen from the next burst.
     reg                active_q;
@@ -68,6 +69,7 @@ module axi_reader #(
     wire [BURST_LOG2+8:0] len_wide    = {8'd0, len_less};
     wire                  receive     = m_axi_rvalid;
     wire                  pop         = beat_valid_o && beat_ready_i;
+    wire [FIFO_LOG2:0]    room_left   = room_q - (issue ? len_ext : {(FIFO_LOG2+1){1'b0}});
     wire                  unused      = &{1'b0, m_axi_rresp[0], job_rows_i, job_pitch_i};
 
     generate
@@ -117,7 +119,7 @@ module axi_reader #(
             end
             if (issue)              arvalid_q <= 1'b1;
             else if (m_axi_arready) arvalid_q <= 1'b0;
-            room_q    <= room_q - (issue ? len_ext : {(FIFO_LOG2+1){1'b0}}) + {{FIFO_LOG2{1'b0}}, pop};
+            room_q    <= pop ? room_left + ROOM_ONE : room_left;   // pop comes late
             pending_q <= pending_q + (issue ? len_ext : {(FIFO_LOG2+1){1'b0}}) - {{FIFO_LOG2{1'b0}}, receive};
         end
 

@@ -21,8 +21,9 @@ module sync_fifo #(
     output wire [WIDTH-1:0] rd_data_o,
     output wire             empty_o            // nothing in the memory nor in the output register
 );
-    localparam [ADDR_W:0]   COUNT_ONE = 1;
-    localparam [ADDR_W-1:0] PTR_ONE   = 1;
+    localparam [ADDR_W:0]   COUNT_ONE  = 1;
+    localparam [ADDR_W:0]   COUNT_ZERO = 0;
+    localparam [ADDR_W-1:0] PTR_ONE    = 1;
 
     reg [ADDR_W-1:0] wr_ptr_q;
     reg [ADDR_W-1:0] rd_ptr_q;
@@ -45,8 +46,7 @@ module sync_fifo #(
         end else begin
             if (push) wr_ptr_q <= wr_ptr_q + PTR_ONE;
             if (load) rd_ptr_q <= rd_ptr_q + PTR_ONE;
-            if (push && !load) count_q <= count_q + COUNT_ONE;
-            if (load && !push) count_q <= count_q - COUNT_ONE;
+            if (push != load) count_q <= count_q + (push ? COUNT_ONE : ~COUNT_ZERO);
             rd_valid_q <= load || (rd_valid_q && !rd_ready_i);
         end
 

@@ -185,7 +185,7 @@ impl Model<'_> {
         let (a, d) = (self.a, &self.d);
         let bits = f(a.act_bits);
         let row = Resources {
-            lut: 50.0 + f(d.plane_aw) + 3.0 * bits,
+            lut: 50.0 + f(d.plane_aw) + if a.brick_bits == 1 { 3.0 } else { 1.0 } * bits,
             // The last row hands nothing on.
             ff: 163.0 + 2.0 * f(d.plane_aw) + f(4 * a.lanes) + bits - 43.0 / f(a.rows),
             block_ram: 4.0 * self.block_rams(a.bank_depth, a.lanes),

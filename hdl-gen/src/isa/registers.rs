@@ -78,7 +78,7 @@ pub enum ErrorCode {
     BusWrite = 5,
     /// No progress for `WATCHDOG` cycles.
     Watchdog = 6,
-    /// More than 255 tokens in one counter; `ERROR_INSTR` is the next instruction to be dispatched, as for the watchdog.
+    /// A token for a counter that holds 255; `ERROR_INSTR` is the next instruction to be dispatched, as for the watchdog.
     TokenOverflow = 7,
 }
 
@@ -93,7 +93,7 @@ pub const ERRORS: &[(ErrorCode, &str, &str)] = &[
     (ErrorCode::BusWrite, "bus write", "a write answered SLVERR or DECERR"),
     (ErrorCode::Watchdog, "watchdog", "no progress for `WATCHDOG` cycles; `ERROR_INSTR` is the next instruction to be dispatched"),
     (ErrorCode::TokenOverflow, "token overflow",
-        "more than 255 tokens in one counter; `ERROR_INSTR` is the next instruction to be dispatched"),
+        "a token for a counter that holds 255; `ERROR_INSTR` is the next instruction to be dispatched"),
 ];
 
 impl ErrorCode {

@@ -225,14 +225,9 @@ impl Queues {
             let d = q.index();
             let taken = self.head(q).filter(|_| take[d]).map_or(0, |c| c.instr.wait_mask());
             for (s, count) in self.tokens[d].iter_mut().enumerate().filter(|(s, _)| *s != d) {
-                match (signals[s] >> d & 1, taken >> s & 1) {
-                    (1, 0) => {
-                        overflow |= *count == u8::MAX;
-                        *count = count.wrapping_add(1);
-                    }
-                    (0, 1) => *count -= 1,
-                    _ => {}
-                }
+                let (up, down) = (signals[s] >> d & 1, taken >> s & 1);
+                overflow |= up == 1 && *count == u8::MAX;
+                *count = count.wrapping_add(up).wrapping_sub(down);
             }
             let pushed = push.filter(|(to, _)| *to == q).map(|(_, c)| c);
             self.fifos[d].tick(pushed, take[d]);

@@ -65,6 +65,8 @@ struct Run {
     progress: bool,
     /// Cycles without progress.
     idle: u64,
+    /// A token counter overflowed in the cycle before.
+    overflow: bool,
     counters: Counters,
     marks: Vec<(u16, u64)>,
     result: Option<RunResult>,
@@ -85,6 +87,7 @@ impl Run {
             post: PostUnit::new(arch, options),
             progress: true,
             idle: 0,
+            overflow: false,
             counters: Counters::default(),
             marks: vec![],
             result: None,
@@ -96,7 +99,7 @@ impl Run {
         let offered = Queue::ALL.map(|q| self.queues.offered(q));
         let accepted: [Option<Command>; 4] =
             std::array::from_fn(|q| offered[q].filter(|c| self.ready(Queue::ALL[q], c)));
-        if accepted.iter().all(Option::is_none) && self.skip(&offered) {
+        if accepted.iter().all(Option::is_none) && !self.overflow && self.skip(&offered) {
             return;
         }
         let bank_ready = !self.post.writes_bank();
@@ -120,7 +123,10 @@ impl Run {
             pushed = self.queues.has_room(queue).then_some((queue, command));
             pushed.is_some()
         });
-        let overflow = self.queues.tick(pushed, accepted.map(|a| a.is_some()), signals);
+        let overflow = std::mem::replace(
+            &mut self.overflow,
+            self.queues.tick(pushed, accepted.map(|a| a.is_some()), signals),
+        );
 
         let bitten = self.bitten();
         let error = match stop {

@@ -55,7 +55,8 @@ impl ColumnVars {
             // 1 LUT6 per lane; six bits of register per counter.
             (self.lanes, 6 * self.leaves.len() as u32)
         } else {
-            (5 * self.lanes, 0)
+            // 5 LUTs, of which those with few inputs share a site.
+            (34 * self.lanes / 10, 0)
         };
         let last = if one_bit { 0 } else { self.psum_w };
         ((leaves + sites + last) as f64, (leaf_registers + registers + self.psum_w) as f64)

