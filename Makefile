@@ -10,7 +10,7 @@ run = @$(1) || { status=$$?; printf '\nfailed; repeat with:\n  %s\n' '$(subst ',
 
 PYTHON ?= python3
 
-.PHONY: help demo gen synth timing pnr test test-long lint fmt clippy rtl-lint bless setup setup-test clean
+.PHONY: help demo gen synth timing pnr formal test test-long lint fmt clippy rtl-lint bless setup setup-test clean
 
 help: ## Print this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,6 +40,9 @@ timing: gen ## Longest paths of CONFIG in cell delay, module by module, with Yos
 pnr: CONFIG = configs/ecp5_85f.toml
 pnr: gen ## Place and route CONFIG (default configs/ecp5_85f.toml) with nextpnr: Fmax; up to an hour
 	$(call run,$(PYTHON) tools/pnr.py build/$(basename $(notdir $(CONFIG))) --readme README.md)
+
+formal: setup-test ## Prove the AXI ports, FIFOs, token counters and arithmetic leaves with Yosys' SAT solver
+	$(call run,$(CARGO) test -p hdl-gen --test formal --test leaf)
 
 test: setup-test lint ## All that CI runs: lint and every test but the long ones
 	$(call run,$(CARGO) test --workspace)

@@ -37,14 +37,15 @@ module token_counters (
                     wire       down   = take_i[4*d+s];
                     wire [7:0] one    = up ? 8'd1 : 8'd255;
                     assign present_o[4*d+s] = present_q;
-                    assign overflow[4*d+s]  = up && count_q == 8'd255;
+                    wire       full   = count_q == 8'd255;
+                    assign overflow[4*d+s]  = up && full;
                     always @(posedge clk)
                         if (rst) begin
                             count_q   <= 8'd0;
                             present_q <= 1'b0;
                         end else begin
                             if (up != down) count_q <= count_q + one;
-                            present_q <= up || (down ? count_q[7:1] != 7'd0 : present_q);
+                            present_q <= up ? down || !full : down ? count_q[7:1] != 7'd0 : present_q;
                         end
                 end
             end

@@ -171,13 +171,10 @@ impl Model<'_> {
         let a = self.a;
         let delays = array::row_delays(a);
         let longest = delays.iter().copied().max().unwrap_or(0);
-        let taps = f(a.rows + a.groups + 6);
-        // From three cycles on a delay is a shift-register LUT, two bits of equal length in one site.
-        let srl = f(delays.iter().filter(|&&d| d > 2).count() as u32 * a.act_bits) / 2.0;
-        let ff = f(delays.iter().map(|&d| if d > 2 { 1 } else { d }).sum::<u32>() * a.act_bits);
+        let waited: u32 = delays.iter().sum();
         logic(
-            1.35 * srl + 15.0,
-            f(longest * a.wgt_word_bits) + ff + 2.0 * f(delays.iter().sum()) + 8.3 * taps + 48.0,
+            2.0 * f(a.rows) + 1.0,
+            f(longest * a.wgt_word_bits + waited * (a.act_bits + 2) + 21 * a.groups + 28 * a.rows + 64),
         )
     }
 
@@ -205,8 +202,8 @@ impl Model<'_> {
                 "pass_unit",
                 1,
                 logic(
-                    264.0 + 4.0 * f(d.plane_aw) + f(d.acc_aw),
-                    616.0 + 11.0 * f(d.plane_aw) + 2.0 * f(d.acc_aw),
+                    255.0 + 4.0 * f(d.plane_aw) + f(d.acc_aw),
+                    717.0 + 11.0 * f(d.plane_aw) + 2.0 * f(d.acc_aw),
                 ),
             ),
         ]
@@ -217,8 +214,8 @@ impl Model<'_> {
         let lanes = a.requant_lanes;
         let flag = |on: bool, n: f64| if on { n } else { 0.0 };
         let lane = Resources {
-            lut: 345.0 + flag(a.has_sum_column, 60.0) + flag(a.has_add, 70.0) + flag(a.has_table, 18.0),
-            ff: 521.0 + flag(a.has_add, 65.0) + flag(a.has_table, 135.0),
+            lut: 328.0 + flag(a.has_sum_column, 60.0) + flag(a.has_add, 70.0) + flag(a.has_table, 18.0),
+            ff: 569.0 + flag(a.has_add, 65.0) + flag(a.has_table, 135.0),
             block_ram: flag(a.has_table, self.block_rams(256, 16)),
             dsp: 0.0,
         };
@@ -228,26 +225,26 @@ impl Model<'_> {
         let mux = if inputs <= 4 { 1.0 } else { 1.25 * f(inputs) / 4.0 };
         let drain = logic(f(lanes * 42) * mux + 4.0, f(lanes * 42) + 9.0);
         let pack = logic(
-            f(lanes * 32) + 1.65 * f(16 * a.lanes) + 95.0,
+            f(lanes * 32) + 1.65 * f(16 * a.lanes) + 61.0,
             f(lanes * 64) + f(32 * a.lanes) + 6.0 * f(d.plane_aw),
         );
         let store = Resources { lut: 359.0, ff: 416.0, block_ram: self.block_rams(512, 64), dsp: 0.0 };
         vec![
             module("post_lane", lanes, lane),
-            module("post_mul", lanes, Resources { lut: 7.0, ff: 114.0, block_ram: 0.0, dsp: 4.0 }),
+            module("post_mul", lanes, Resources { lut: 6.0, ff: 117.0, block_ram: 0.0, dsp: 4.0 }),
             module("post_param_ram", lanes, params),
             module("post_drain", 1, drain),
             module(
                 "post_issue",
                 1,
                 logic(
-                    100.0 + 8.5 * f(d.acc_aw) + flag(a.has_add, 95.0),
-                    80.0 + 4.0 * f(d.acc_aw) + flag(a.has_add, 34.0),
+                    93.0 + 8.5 * f(d.acc_aw) + flag(a.has_add, 95.0),
+                    145.0 + 4.0 * f(d.acc_aw) + flag(a.has_add, 34.0),
                 ),
             ),
             module("post_pack", 1, pack),
             module("post_store", 1, store),
-            module("post_unit", 1, logic(36.0, 327.0 + flag(a.has_add, 60.0))),
+            module("post_unit", 1, logic(23.0, 503.0 + flag(a.has_add, 60.0))),
         ]
     }
 
@@ -261,9 +258,9 @@ impl Model<'_> {
                 logic(f(d.bank_aw + 4 * a.lanes) + 3.0, f(d.bank_aw + 4 * a.lanes) + 4.0),
             ),
             module("load_unit", 1, logic(110.0 + 0.65 * word, 220.0 + word)),
-            module("control", 1, logic(727.0, 490.0)),
-            module("dispatcher", 1, Resources { dsp: 1.0, ..logic(108.0, 357.0) }),
-            module("token_counters", 1, logic(137.0, 96.0)),
+            module("control", 1, logic(802.0, 497.0)),
+            module("dispatcher", 1, Resources { dsp: 1.0, ..logic(123.0, 369.0) }),
+            module("token_counters", 1, logic(138.0, 109.0)),
             module("axil_slave", 1, logic(8.0, 93.0)),
             module("axi_reader, rows", 1, logic(239.0, 185.0)),
             module("axi_reader", a.read_ports, logic(123.0, 107.0)),
@@ -291,7 +288,7 @@ impl Model<'_> {
             _ => width.div_ceil(3) * 4 * depth.div_ceil(64),
         };
         Resources {
-            lut: f(sites) + 10.0 + 3.0 * f(depth.ilog2()),
+            lut: f(sites) + 5.0 + 3.0 * f(depth.ilog2()),
             ff: f(width) + 2.0 + 3.0 * f(depth.ilog2()),
             block_ram: if block { self.block_rams(depth, width) } else { 0.0 },
             dsp: 0.0,
@@ -325,26 +322,23 @@ fn module(name: &str, instances: u32, each: Resources) -> Module {
     Module { module: name.into(), instances, each }
 }
 
-/// From LUT6 sites to LUT4. Output registers of memories and multipliers stay flip-flops, delays have no shift-register
-/// LUTs, and a product of 42 x 32 bits takes six multipliers.
+/// From LUT6 sites to LUT4. Output registers of memories and multipliers stay flip-flops, a product of 42 x 32 bits takes
+/// six multipliers.
 fn ecp5(m: &mut Module, a: &Arch) {
-    let delays = array::row_delays(a);
-    let behind: u32 = delays.iter().filter(|&&d| d > 2).map(|d| d - 1).sum();
     let (factor, ffs, dsps) = match m.module.as_str() {
         name if name.starts_with("brick_column") => (3.58, 0.0, 0.0),
         name if name.starts_with("sync_fifo") => (1.16, 2.0, 0.0),
         "acc_half" => (2.1, 155.0, 0.0),
         "activation_row" => (1.95, 9.2 * f(a.lanes), 0.0),
-        "array_core" => (0.15, f(behind * a.act_bits) + 8.0 * f(a.rows + a.groups + 6) + 64.0, 0.0),
         "weight_unit" => (2.8, 2.0 * f(a.wgt_word_bits) + 95.0, 0.0),
-        "post_lane" => (1.88, 90.0, 0.0),
-        "post_mul" => (30.0, 491.0, 2.0),
+        "post_lane" => (1.97, 42.0, 0.0),
+        "post_mul" => (35.0, 488.0, 2.0),
         "post_store" => (1.86, 139.0, 0.0),
-        "post_unit" => (1.2, 195.0, 0.0),
-        "post_issue" => (1.75, 76.0, 0.0),
+        "post_unit" => (1.9, 19.0, 0.0),
+        "post_issue" => (1.8, 11.0, 0.0),
         "post_drain" => (2.4, 0.0, 0.0),
         "post_param_ram" => (1.0, 215.0, 0.0),
-        "pass_unit" => (1.75, 100.0, 0.0),
+        "pass_unit" => (1.8, 0.0, 0.0),
         "bank_arbiter" => (4.0, 0.0, 0.0),
         "token_counters" => (2.8, 0.0, 0.0),
         "sum_column" => (2.9, 47.0, 0.0),
