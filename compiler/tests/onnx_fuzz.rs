@@ -68,9 +68,13 @@ fn damaged(bytes: &[u8], r: &mut Random) -> Vec<u8> {
 
 /// Imports `count` damaged files; returns how many were still accepted.
 fn fuzz(count: usize, first_seed: u64) -> usize {
+    fuzz_range(0..count, first_seed)
+}
+
+fn fuzz_range(range: std::ops::Range<usize>, first_seed: u64) -> usize {
     let files = seeds();
     let mut accepted = 0;
-    for i in 0..count {
+    for i in range {
         let seed = first_seed + i as u64;
         let mut r = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
         let (name, bytes) = &files[i % files.len()];
@@ -103,6 +107,14 @@ fn damaged_files_give_graphs_or_errors() {
 fn damaged_files_by_the_hundred_thousand() {
     let accepted = fuzz(100_000, 1_000_000);
     println!("{accepted} of 100000 damaged files are still networks");
+}
+
+/// Damaged files that once made the importer panic: a node without outputs.
+#[test]
+fn what_was_found_stays_mended() {
+    for found in [84_133] {
+        fuzz_range(found..found + 1, 1_000_000);
+    }
 }
 
 /// Graphs within attributes within graphs: refused by depth, not by the stack's end.

@@ -85,6 +85,9 @@ fn kept_cases_are_exact() {
 #[test]
 #[ignore = "takes a folder from the environment"]
 fn cases_of_a_folder_are_exact() {
-    let folder = std::env::var_os("BRICKWORK_TFLITE_CASES").expect("set BRICKWORK_TFLITE_CASES");
+    let Some(folder) = std::env::var_os("BRICKWORK_TFLITE_CASES") else {
+        println!("skipped: BRICKWORK_TFLITE_CASES names no folder of tools/make_tflite_cases.py");
+        return;
+    };
     println!("{} networks", check_all(Path::new(&folder)));
 }

@@ -233,6 +233,9 @@ impl Importer<'_> {
 
     /// The values of the node's outputs.
     fn evaluate(&mut self, number: usize, node: &Node) -> Result<Vec<Value>, String> {
+        if node.outputs.is_empty() {
+            return Err("has no outputs".into());
+        }
         let mut inputs = Vec::new();
         for name in &node.inputs {
             if name.is_empty() {
