@@ -2,9 +2,10 @@
 //! The command line.
 
 use crate::picture::{Channels, Resize, Rule};
+use crate::report::page;
 use crate::Failure;
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -82,9 +83,32 @@ pub struct Compile {
     /// Also store the tensors between the layers, for comparison
     #[arg(long)]
     pub all_tensors: bool,
+    #[command(flatten)]
+    pub page: Page,
     /// Print the report as JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// The page that shows where every cycle went.
+#[derive(Clone, Debug, Args)]
+pub struct Page {
+    /// Report page to write: one HTML file, with the same data as JSON beside it [default: build/<name of the
+    /// configuration>/<name of the model>.html]
+    #[arg(long, value_name = "FILE.html")]
+    pub report: Option<PathBuf>,
+    /// Write no report page
+    #[arg(long, conflicts_with = "report")]
+    pub no_report: bool,
+}
+
+impl Page {
+    /// Where the page goes; `None`: nowhere. Errors: a name that does not end in `.html`.
+    pub fn path(&self, config: &str, model: &Path) -> Result<Option<PathBuf>, Failure> {
+        let given = self.report.clone();
+        given.as_deref().map_or(Ok(()), page::check_path)?;
+        Ok(given.or_else(|| (!self.no_report).then(|| page::default_path(config, model))))
+    }
 }
 
 #[derive(Debug, Args)]
@@ -196,6 +220,8 @@ pub struct Common {
     /// Seed of the stalls
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub seed: u64,
+    #[command(flatten)]
+    pub page: Page,
     /// Print the report as JSON
     #[arg(long)]
     pub json: bool,
@@ -214,7 +240,7 @@ impl Common {
         self.batch_limit.map_or(usize::MAX, |n| n as usize)
     }
 
-    /// Errors: options that the backend does not have; a recording into a folder that is not there.
+    /// Errors: options that the backend does not have; a recording into a folder that is not there; the name of a page.
     pub fn check(&self) -> Result<(), Failure> {
         let missing =
             |path: &PathBuf| path.parent().is_some_and(|p| !p.as_os_str().is_empty() && !p.is_dir());
@@ -223,7 +249,12 @@ impl Common {
                 Err(Failure::Other("--trace records the RTL; use --backend rtl".into()))
             }
             Some(path) if missing(path) => Err(Failure::file("write", path, "its folder does not exist")),
-            _ => Ok(()),
+            _ if self.page.report.is_some() && self.backend == Backend::Golden => {
+                let cure =
+                    "--report shows cycles, which the golden model has none of; use --backend machine or rtl";
+                Err(Failure::Other(cure.into()))
+            }
+            _ => self.page.report.as_deref().map_or(Ok(()), page::check_path),
         }
     }
 }

@@ -8,6 +8,7 @@ use crate::Failure;
 use brickwork_compiler::program::Program;
 use brickwork_sim::cosim::{BuildOptions, Cosim, CosimOptions, Trace, TraceFrom};
 use brickwork_sim::image::{Image, MemoryTiming, RunOptions, RunResult};
+use brickwork_sim::machine::record::Recording;
 use brickwork_sim::machine::Machine;
 use hdl_gen::Arch;
 use std::io::{IsTerminal, Write};
@@ -19,6 +20,8 @@ pub struct Ran {
     /// Memory region 2.
     pub output: Vec<u8>,
     pub result: RunResult,
+    /// Of the machine model; empty for the RTL.
+    pub recording: Recording,
 }
 
 /// What only the RTL tells.
@@ -29,6 +32,13 @@ pub struct Watched {
     pub simulated_cycles: u64,
     pub cpu_time: Duration,
     pub peak_bytes: u64,
+}
+
+impl Watched {
+    /// The busy times of the first run; those of the machine model where the RTL's were too many to keep.
+    pub fn busy_or(&self, model: &Recording) -> Busy {
+        self.busy.clone().unwrap_or_else(|| model.busy.clone())
+    }
 }
 
 /// The two machines, one of which may not be there.
@@ -60,8 +70,8 @@ impl Engine {
     /// Runs a program on the machine model.
     pub fn model(&self, program: &Program, inputs: &[Vec<i32>]) -> Result<Ran, Failure> {
         let mut image = self.image(program, inputs)?;
-        let result = Machine::new(&self.arch).run(&mut image, &self.options);
-        finished("machine model", program, image, result)
+        let (result, recording) = Machine::new(&self.arch).run_recorded(&mut image, &self.options);
+        Ok(Ran { recording, ..finished("machine model", program, image, result)? })
     }
 
     /// Runs a program on the RTL; on the machine model if there is no RTL. The first run is recorded if that was asked for.
@@ -79,6 +89,11 @@ impl Engine {
             self.watched.busy = Some(stats.busy.clone());
         }
         finished("RTL", program, image, result)
+    }
+
+    /// The memory's timing.
+    pub fn timing(&self) -> MemoryTiming {
+        self.options.timing
     }
 
     /// Speed and cost of the simulation; `None` without RTL.
@@ -129,7 +144,7 @@ pub fn check_configuration(arch: &Arch, program: &Program) -> Result<(), Failure
 fn finished(who: &str, program: &Program, image: Image, result: RunResult) -> Result<Ran, Failure> {
     let [_, _, output, _] = image.regions;
     match result.error {
-        None => Ok(Ran { output, result }),
+        None => Ok(Ran { output, result, recording: Recording::default() }),
         Some((code, pc)) => {
             let instr = program.instrs.get(pc as usize).map_or("(none)".into(), ToString::to_string);
             Err(Failure::Other(format!("the {who} stopped: {code}, at instruction {pc}: {instr}")))

@@ -6,7 +6,9 @@ use crate::compare::Tally;
 use crate::data::{self, Batch};
 use crate::engine::{Engine, Ran};
 use crate::progress::Progress;
-use crate::report::{Layer, LayerTime, Report};
+use crate::report::facts::Evidence;
+use crate::report::graph::makes;
+use crate::report::{Busy, Layer, LayerTime, Report};
 use crate::{classes, Failure};
 use brickwork_compiler::golden;
 use brickwork_compiler::import::{import, Imported};
@@ -73,8 +75,17 @@ pub struct Produced {
     pub tensors: Vec<(String, Array)>,
 }
 
-/// Runs the job, input by input; returns the report and what the backend computed.
-pub fn evaluate(job: &Job) -> Result<(Report, Vec<Produced>), Failure> {
+/// What came of a job.
+pub struct Evaluated {
+    pub report: Report,
+    /// What the backend computed, input by input.
+    pub produced: Vec<Produced>,
+    /// The program and its times, where one ran.
+    pub evidence: Option<Evidence>,
+}
+
+/// Runs the job, input by input.
+pub fn evaluate(job: &Job) -> Result<Evaluated, Failure> {
     let count = count(job)?;
     let backend = job.common.backend;
     let mut report = Report::new(&job.model.graph.name, &job.arch.config, backend.name(), count);
@@ -96,15 +107,16 @@ pub fn evaluate(job: &Job) -> Result<(Report, Vec<Produced>), Failure> {
         });
         progress.step();
     }
-    match runner {
+    let evidence = match runner {
         None => {
-            report.layers = job.model.graph.nodes.iter().map(|n| graph_layer(&job.model.graph, n)).collect()
+            report.layers = job.model.graph.nodes.iter().map(|n| graph_layer(&job.model.graph, n)).collect();
+            None
         }
         Some(runner) => runner.report(&mut report),
-    }
+    };
     classify(job, &produced, &mut report);
     report.count(tally);
-    Ok((report, produced))
+    Ok(Evaluated { report, produced, evidence })
 }
 
 /// What is held against what.
@@ -218,7 +230,7 @@ struct Runner<'a> {
     detailed: Option<Program>,
     engine: Engine,
     /// The first input on the machine model, and on the RTL.
-    predicted: Option<RunResult>,
+    predicted: Option<Ran>,
     measured: Option<RunResult>,
     /// Inputs that took other cycles than the first was predicted to take.
     cycles_differ: usize,
@@ -259,8 +271,8 @@ impl<'a> Runner<'a> {
         let outputs = self.compare_outputs(i, case, &ran, tally);
         if self.predicted.is_none() {
             let predicted = match self.rtl() {
-                true => self.engine.model(&self.program, &case.codes)?.result,
-                false => ran.result.clone(),
+                true => self.engine.model(&self.program, &case.codes)?,
+                false => ran.clone(),
             };
             self.measured = self.rtl().then(|| ran.result.clone());
             self.predicted = Some(predicted);
@@ -268,7 +280,7 @@ impl<'a> Runner<'a> {
         let as_predicted = self
             .predicted
             .as_ref()
-            .is_some_and(|p| p.cycles == ran.result.cycles && p.marks == ran.result.marks);
+            .is_some_and(|p| p.result.cycles == ran.result.cycles && p.result.marks == ran.result.marks);
         self.cycles_differ += usize::from(!as_predicted);
         let every = self.job.common.all_tensors;
         let tensors = if i == 0 || every { self.detail(i, case, tally)? } else { vec![] };
@@ -311,41 +323,39 @@ impl<'a> Runner<'a> {
     }
 
     /// What all runs gave.
-    fn report(self, report: &mut Report) {
-        let Some(predicted) = &self.predicted else { return };
-        report.cycles_predicted = Some(predicted.cycles);
-        report.cycles_measured = self.measured.as_ref().map(|r| r.cycles);
-        report.cycle_mismatches = (self.rtl() && self.job.common.stall == 0).then_some(self.cycles_differ);
-        report.simulation = self.engine.simulation();
-        report.layers = self.layers(predicted);
-        report.notes.extend(self.notes);
-    }
-
-    fn layers(&self, predicted: &RunResult) -> Vec<Layer> {
-        let (program, arch) = (&self.program, self.job.arch);
-        let one = |info: &LayerInfo| Layer {
-            exact: exact_layer(&self.job.model.graph, info, &self.exact),
-            ..timed(
-                arch,
-                program,
-                info,
-                predicted,
-                self.measured.as_ref().zip(self.engine.watched.busy.as_ref()),
-            )
+    fn report(self, report: &mut Report) -> Option<Evidence> {
+        let predicted = self.predicted?;
+        let measured = self.measured.map(|r| (r, self.engine.watched.busy_or(&predicted.recording)));
+        let evidence = Evidence {
+            program: self.program,
+            predicted: predicted.result,
+            recording: predicted.recording,
+            measured,
+            timing: self.engine.timing(),
         };
-        program.info.layers.iter().map(one).collect()
+        report.cycles_predicted = Some(evidence.predicted.cycles);
+        report.cycles_measured = evidence.measured.as_ref().map(|(r, _)| r.cycles);
+        let counted = self.job.common.backend == Backend::Rtl && self.job.common.stall == 0;
+        report.cycle_mismatches = counted.then_some(self.cycles_differ);
+        report.simulation = self.engine.simulation();
+        let exact = |info: &LayerInfo| exact_layer(&self.job.model.graph, info, &self.exact);
+        let layers = evidence.layers(self.job.arch).into_iter().zip(&evidence.program.info.layers);
+        report.layers = layers.map(|(layer, info)| Layer { exact: exact(info), ..layer }).collect();
+        report.notes.extend(self.notes);
+        Some(evidence)
     }
 }
 
 const AGAINST: &str = "the golden model";
 
-/// A layer of a program with the cycles that were predicted and, on the RTL, measured.
+/// A layer of a program with the cycles that were predicted and, on the RTL, measured; where they went in the measured run,
+/// if there is one.
 pub fn timed(
     arch: &Arch,
     program: &Program,
     info: &LayerInfo,
-    predicted: &RunResult,
-    measured: Option<(&RunResult, &crate::report::Busy)>,
+    (predicted, busy): (&RunResult, &Busy),
+    measured: Option<(&RunResult, &Busy)>,
 ) -> Layer {
     let cycles = |r: &RunResult| times(program, r, info).map(|(first, end)| end - first);
     let mut layer = described(info);
@@ -353,10 +363,10 @@ pub fn timed(
     layer.cycles_measured = measured.and_then(|(r, _)| cycles(r));
     let span = layer.cycles_measured.or(layer.cycles_predicted).filter(|c| *c > 0);
     layer.utilization = span.map(|cycles| ideal(arch, info) / cycles as f64);
-    layer.time = measured.and_then(|(result, busy)| {
-        let (first, end) = times(program, result, info)?;
-        Some(LayerTime::of(busy, first, end, info.stream_cycles, ideal(arch, info)))
-    });
+    let (result, busy) = measured.unwrap_or((predicted, busy));
+    let span = times(program, result, info);
+    layer.time =
+        span.map(|(first, end)| LayerTime::of(busy, first, end, info.stream_cycles, ideal(arch, info)));
     layer
 }
 
@@ -393,12 +403,9 @@ pub fn ideal(arch: &Arch, layer: &LayerInfo) -> f64 {
     layer.macs as f64 * layer.act_bits as f64 * layer.wgt_bits as f64 / arch.binary_macs() as f64
 }
 
-/// Whether the layer's results were compared and are equal. A layer of a program is named after its node, after both nodes
-/// where two are done as one (`conv+pool`), or after the tensor that it copies.
+/// Whether the layer's results were compared and are equal.
 fn exact_layer(graph: &Graph, layer: &LayerInfo, exact: &BTreeMap<usize, bool>) -> Option<bool> {
-    let last =
-        |name: &str| layer.name.strip_suffix(name).is_some_and(|rest| rest.is_empty() || rest.ends_with('+'));
-    let node = graph.nodes.iter().find(|n| last(&n.name)).map(|n| n.op.output());
+    let node = graph.nodes.iter().find(|n| makes(layer, n)).map(|n| n.op.output());
     let tensor = node.or_else(|| graph.tensors.iter().position(|t| t.name == layer.name))?;
     exact.get(&tensor).copied()
 }

@@ -1,5 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! The result of `run` and `verify`: one object, printed as JSON or as a table ([`crate::table`]).
+//! The result of `run` and `verify`: one object, printed as JSON or as a table ([`crate::table`]). The modules below make the
+//! page that shows where every cycle went.
+
+pub mod facts;
+pub mod graph;
+pub mod layered;
+pub mod memory;
+pub mod page;
+pub mod requantized;
+pub mod roofline;
+pub mod timeline;
+pub mod traffic;
+pub mod what_if;
 
 use crate::classes::Class;
 use crate::compare::{Mismatch, Tally};
@@ -39,6 +51,8 @@ pub struct Report {
     pub top_classes: Vec<Vec<Class>>,
     /// What the importer assumed, what was done to pictures.
     pub notes: Vec<String>,
+    /// The report page that was written.
+    pub page: Option<String>,
     pub layers: Vec<Layer>,
 }
 
@@ -97,6 +111,36 @@ pub struct LayerTime {
 pub type Busy = [Vec<(u64, u64)>; 4];
 
 impl LayerTime {
+    /// Names and cycles, in the order in which reports show them.
+    pub fn parts(&self) -> [(&'static str, u64); 7] {
+        [
+            ("useful", self.useful),
+            ("idle", self.idle),
+            ("fill", self.fill),
+            ("weights", self.weights),
+            ("post", self.post),
+            ("memory", self.memory),
+            ("control", self.control),
+        ]
+    }
+
+    pub fn total(&self) -> u64 {
+        self.parts().iter().map(|p| p.1).sum()
+    }
+
+    /// Both together.
+    pub fn plus(&self, o: &LayerTime) -> LayerTime {
+        LayerTime {
+            useful: self.useful + o.useful,
+            idle: self.idle + o.idle,
+            fill: self.fill + o.fill,
+            weights: self.weights + o.weights,
+            post: self.post + o.post,
+            memory: self.memory + o.memory,
+            control: self.control + o.control,
+        }
+    }
+
     /// Names the cycles `first..end` of a layer that feeds the array for `stream` cycles and needs it for `ideal`.
     pub fn of(busy: &Busy, first: u64, end: u64, stream: u64, ideal: f64) -> LayerTime {
         let mut free = vec![(first, end)];
@@ -156,6 +200,7 @@ impl Report {
             labels_met: None,
             top_classes: vec![],
             notes: vec![],
+            page: None,
             layers: vec![],
         }
     }

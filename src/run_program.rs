@@ -4,9 +4,10 @@
 use crate::cli::{Backend, Common};
 use crate::compare::Tally;
 use crate::data::{self, Batch};
-use crate::engine::{check_configuration, Engine};
-use crate::evaluate::{timed, Produced};
+use crate::engine::{check_configuration, Engine, Ran};
+use crate::evaluate::{Evaluated, Produced};
 use crate::progress::Progress;
+use crate::report::facts::Evidence;
 use crate::report::Report;
 use crate::Failure;
 use brickwork_compiler::npz::Array;
@@ -17,12 +18,7 @@ use hdl_gen::Arch;
 /// Codes in, codes out.
 ///
 /// Errors: the golden model was asked for, another configuration's program, inputs that do not fit, a machine that stops.
-pub fn run(
-    program: &Program,
-    arch: &Arch,
-    common: &Common,
-    inputs: &Batch,
-) -> Result<(Report, Vec<Produced>), Failure> {
+pub fn run(program: &Program, arch: &Arch, common: &Common, inputs: &Batch) -> Result<Evaluated, Failure> {
     let info = &program.info;
     if common.backend == Backend::Golden {
         let cure = "give the model file, or use --backend machine or rtl";
@@ -41,7 +37,7 @@ pub fn run(
     report.compared = if rtl { vec!["RTL with machine model".into()] } else { vec![] };
     let progress = Progress::bar(format!("{} on the {}", info.name, common.backend.title()), count);
     let (mut tally, mut produced) = (Tally::default(), Vec::new());
-    let mut first: Option<(RunResult, RunResult)> = None;
+    let mut first: Option<(Ran, RunResult)> = None;
     let mut cycles_differ = 0;
     for i in 0..count {
         let codes = codes(program, inputs, i)?;
@@ -51,19 +47,25 @@ pub fn run(
         produced.push(results(program, &ran.output, common.all_tensors));
         let same = model.result.cycles == ran.result.cycles && model.result.marks == ran.result.marks;
         cycles_differ += usize::from(!same);
-        first.get_or_insert((model.result, ran.result));
+        first.get_or_insert((model, ran.result));
         progress.step();
     }
-    if let Some((predicted, measured)) = &first {
-        let watched = Some(measured).filter(|_| rtl).zip(engine.watched.busy.as_ref());
-        report.layers = info.layers.iter().map(|l| timed(arch, program, l, predicted, watched)).collect();
-        report.cycles_predicted = Some(predicted.cycles);
-        report.cycles_measured = rtl.then_some(measured.cycles);
+    let evidence = first.map(|(predicted, measured)| Evidence {
+        program: program.clone(),
+        measured: rtl.then(|| (measured, engine.watched.busy_or(&predicted.recording))),
+        predicted: predicted.result,
+        recording: predicted.recording,
+        timing: engine.timing(),
+    });
+    if let Some(evidence) = &evidence {
+        report.layers = evidence.layers(arch);
+        report.cycles_predicted = Some(evidence.predicted.cycles);
+        report.cycles_measured = evidence.measured.as_ref().map(|m| m.0.cycles);
     }
     report.cycle_mismatches = (rtl && common.stall == 0).then_some(cycles_differ);
     report.simulation = engine.simulation();
     report.count(tally);
-    Ok((report, produced))
+    Ok(Evaluated { report, produced, evidence })
 }
 
 /// With the batch in front.

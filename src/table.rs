@@ -56,6 +56,7 @@ fn verdict(r: &Report) -> String {
     });
     lines.extend(cycles(r).map(|text| ("cycles", text)));
     lines.extend(r.simulation.as_ref().map(|s| ("speed", speed(s))));
+    lines.extend(r.page.clone().map(|page| ("report", page)));
     lines.iter().map(|(key, text)| format!("{key:<9} {text}\n")).collect()
 }
 
@@ -152,7 +153,8 @@ fill = the array fills and drains; weights = they shift in; post = results are f
 const OVERLAP: &str = "\
 over 100 %: a layer's cycles count from the end of the layer before; part of this one was computed until then.\n";
 
-fn bits(n: u32) -> String {
+/// A width; nothing where there is none.
+pub fn bits(n: u32) -> String {
     if n == 0 {
         String::new()
     } else {

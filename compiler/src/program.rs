@@ -44,6 +44,8 @@ pub struct ProgramInfo {
     /// With `all_tensors`: the intermediate ones, behind the outputs in region 2.
     pub intermediates: Vec<TensorInfo>,
     pub layers: Vec<LayerInfo>,
+    #[serde(default)]
+    pub places: Vec<Place>,
 }
 
 /// A tensor in a memory region.
@@ -112,6 +114,38 @@ pub struct LayerInfo {
     pub passes: usize,
     pub posts: usize,
     pub stream_cycles: u64,
+    /// Instructions of the layer in each queue; a queue holds them layer after layer.
+    #[serde(default)]
+    pub instrs: [usize; 4],
+}
+
+/// Where a tensor, or a part of one, lies while the machine needs it; for the report.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Place {
+    pub name: String,
+    /// `[h, w, c]` of the tensor.
+    pub shape: [usize; 3],
+    pub ty: IntType,
+    pub kind: PlaceKind,
+    /// First address and length: plane-words in the banks; bytes in a memory region.
+    pub first: usize,
+    pub length: usize,
+    /// First and last layer (index in `layers`) that write or read it there.
+    pub layers: (usize, usize),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PlaceKind {
+    /// A whole tensor in the banks.
+    Bank,
+    /// Rows of a tensor that are in the banks for one layer.
+    Rows,
+    /// In memory: what the host writes, what it reads, what is the machine's own.
+    Input,
+    Output,
+    Scratch,
 }
 
 /// What is wrong with a program file or with the data for a program.

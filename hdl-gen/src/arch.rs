@@ -258,6 +258,14 @@ impl Arch {
         self.rows + self.groups - 2
     }
 
+    /// Most multiply-accumulates per cycle at these operand widths: activations take whole steps, weights 1, 2, 4 or 8
+    /// bits, and 9 to 16 bits two passes.
+    pub fn macs_per_cycle(&self, act_bits: u32, wgt_bits: u32) -> f64 {
+        let act = self.steps(act_bits.max(1)) * self.brick_bits;
+        let wgt = wgt_bits.clamp(self.brick_bits, 16).next_power_of_two();
+        self.binary_macs() as f64 / (act * wgt) as f64
+    }
+
     /// Binary multiply-accumulates per cycle.
     pub fn binary_macs(&self) -> u64 {
         self.rows as u64 * self.act_bits as u64 * self.columns as u64 * self.brick_bits as u64

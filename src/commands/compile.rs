@@ -2,13 +2,14 @@
 //! `brickwork compile`.
 
 use crate::cli::Compile;
-use crate::evaluate::{self, timed};
-use crate::report::Layer;
+use crate::evaluate;
+use crate::report::facts::{Evidence, Facts};
+use crate::report::traffic::load_bytes;
+use crate::report::{page, Layer};
 use crate::{generate, out_file, table, Failure};
 use brickwork_compiler::program::Program;
-use brickwork_sim::image::{Image, RunOptions, RunResult};
+use brickwork_sim::image::{MemoryTiming, RunOptions};
 use brickwork_sim::machine::Machine;
-use hdl_gen::isa::{LoadDst, Op};
 use hdl_gen::Arch;
 use serde::Serialize;
 use std::path::PathBuf;
@@ -19,6 +20,8 @@ struct CompileReport {
     model: String,
     config: String,
     program: String,
+    /// The report page, if one was written.
+    page: Option<String>,
     instructions: usize,
     constant_bytes: usize,
     input_bytes: usize,
@@ -42,9 +45,14 @@ pub fn run(arguments: &Compile) -> Result<String, Failure> {
     }
     let model = evaluate::load_model(&arguments.model)?;
     let program = evaluate::compile_model(&model, &arch, arguments.all_tensors)?;
-    let result = predict(&arch, &program)?;
-    out_file::write_whole(&path, &program.to_bytes())?;
-    let mut report = report(&arch, &program, &result, path.display().to_string());
+    let page = arguments.page.path(&arch.config.name, &arguments.model)?;
+    let evidence = predict(&arch, program)?;
+    out_file::write_whole(&path, &evidence.program.to_bytes())?;
+    if let Some(page) = &page {
+        page::write(page, &Facts::new(&arch, &evidence, Some(&model), None, &model.notes))?;
+    }
+    let mut report = report(&arch, &evidence, path.display().to_string());
+    report.page = page.map(|p| p.display().to_string());
     report.notes = model.notes;
     Ok(if arguments.json { json(&report)? } else { text(&report) })
 }
@@ -54,53 +62,38 @@ fn default_path(arch: &Arch, arguments: &Compile) -> PathBuf {
     PathBuf::from("build").join(&arch.config.name).join(format!("{stem}.bwp"))
 }
 
-/// One run on the machine model; its cycles do not depend on the values, so all inputs are 0 bits.
-fn predict(arch: &Arch, program: &Program) -> Result<RunResult, Failure> {
-    let info = &program.info;
-    let regions = [
-        program.constants.clone(),
-        vec![0; info.input_bytes],
-        vec![0; info.output_bytes],
-        vec![0; info.scratch_bytes],
-    ];
-    let mut image = Image { program: program.instrs.clone(), regions };
-    let result = Machine::new(arch).run(&mut image, &RunOptions::default());
-    match result.error {
-        None => Ok(result),
+/// One run on the machine model; its cycles do not depend on the values.
+fn predict(arch: &Arch, program: Program) -> Result<Evidence, Failure> {
+    let (predicted, recording) = Machine::time(arch, &program.instrs, &RunOptions::default());
+    match predicted.error {
+        None => {
+            Ok(Evidence { program, predicted, recording, measured: None, timing: MemoryTiming::default() })
+        }
         Some((code, pc)) => Err(Failure::Other(format!(
             "the compiled program stops: {code}, at instruction {pc}; this is a defect of the compiler"
         ))),
     }
 }
 
-fn report(arch: &Arch, program: &Program, result: &RunResult, path: String) -> CompileReport {
+fn report(arch: &Arch, evidence: &Evidence, path: String) -> CompileReport {
+    let (program, cycles) = (&evidence.program, evidence.predicted.cycles);
     let info = &program.info;
-    let layers = info.layers.iter().map(|l| timed(arch, program, l, result, None));
     CompileReport {
         model: info.name.clone(),
         config: arch.config.name.clone(),
         program: path,
+        page: None,
         instructions: program.instrs.len(),
         constant_bytes: program.constants.len(),
         input_bytes: info.input_bytes,
         output_bytes: info.output_bytes,
         scratch_bytes: info.scratch_bytes,
-        bytes_loaded: bytes_loaded(arch, program),
-        cycles_predicted: result.cycles,
-        milliseconds: result.cycles as f64 / (arch.config.device.clock_mhz as f64 * 1e3),
+        bytes_loaded: program.instrs.iter().map(|i| load_bytes(arch, *i)).sum(),
+        cycles_predicted: cycles,
+        milliseconds: cycles as f64 / (arch.config.device.clock_mhz as f64 * 1e3),
         notes: vec![],
-        layers: layers.collect(),
+        layers: evidence.layers(arch),
     }
-}
-
-fn bytes_loaded(arch: &Arch, program: &Program) -> u64 {
-    let loads = program.instrs.iter().filter(|i| i.op() == Some(Op::Load));
-    let bytes = loads.filter_map(|i| {
-        let dst = LoadDst::from_bits(i.get("dst") as u64)?;
-        let beats = (arch.load_beats(dst) * arch.load_ports(dst)) as u64;
-        Some(i.get("words") as u64 * i.get("rows") as u64 * beats * hdl_gen::arch::BEAT_BYTES)
-    });
-    bytes.sum()
 }
 
 fn json(report: &CompileReport) -> Result<String, Failure> {
@@ -111,10 +104,11 @@ fn json(report: &CompileReport) -> Result<String, Failure> {
 
 fn text(r: &CompileReport) -> String {
     let notes: String = r.notes.iter().map(|n| format!("note: {n}\n")).collect();
+    let page = r.page.as_ref().map_or(String::new(), |p| format!("report   {p}\n"));
     format!(
         "{} for {}\n\n{}\n{notes}{} cycles, {:.3} ms\n\
          memory   constants {} bytes, input {}, output {}, scratch {}; loads read {} bytes\n\
-         written  {}: {} instructions\n",
+         written  {}: {} instructions\n{page}",
         r.model,
         r.config,
         table::layers(&r.layers),

@@ -8,11 +8,15 @@ mod gen;
 mod run;
 mod verify;
 
-use crate::cli::{Cli, Command};
-use crate::report::Report;
+use crate::cli::{Cli, Command, Common};
+use crate::evaluate::Evaluated;
+use crate::report::facts::Facts;
+use crate::report::{page, Report};
 use crate::{isa_doc, schema_doc, table, Failure};
-use hdl_gen::Config;
+use brickwork_compiler::import::Imported;
+use hdl_gen::{Arch, Config};
 use std::io::Write;
+use std::path::Path;
 
 /// How a command that could be done ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +40,21 @@ pub fn run(cli: &Cli) -> Result<Outcome, Failure> {
         Command::Isa(arguments) if arguments.markdown => print(&isa_doc::markdown()),
         Command::Isa(_) => print(&isa_doc::text()),
     }
+}
+
+/// Writes the report page of a run, if there is to be one and the backend has cycles.
+fn write_page(
+    evaluated: &mut Evaluated,
+    (arch, common): (&Arch, &Common),
+    path: &Path,
+    model: Option<&Imported>,
+) -> Result<(), Failure> {
+    let Some(evidence) = &evaluated.evidence else { return Ok(()) };
+    let Some(path) = common.page.path(&arch.config.name, path)? else { return Ok(()) };
+    let report = &mut evaluated.report;
+    page::write(&path, &Facts::new(arch, evidence, model, Some(report), &report.notes))?;
+    report.page = Some(path.display().to_string());
+    Ok(())
 }
 
 /// A report as it is printed, and how the command ends.

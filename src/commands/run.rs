@@ -4,9 +4,8 @@
 use super::Outcome;
 use crate::cli::Run;
 use crate::data::{self, Batch};
-use crate::evaluate::{self, Job, Produced};
+use crate::evaluate::{self, Evaluated, Job, Produced};
 use crate::picture::{self, Rule, Sidecar, Target};
-use crate::report::Report;
 use crate::{generate, run_program, Failure};
 use brickwork_compiler::npz::Array;
 use hdl_gen::Arch;
@@ -16,7 +15,7 @@ pub fn run(arguments: &Run) -> Result<(String, Outcome), Failure> {
     arguments.common.check()?;
     arguments.output.as_deref().map_or(Ok(()), data::check_output)?;
     let arch = Arch::new(&generate::load_config(&arguments.common.config)?);
-    let (report, produced) = match arguments.model.extension().and_then(|e| e.to_str()) {
+    let Evaluated { report, produced, .. } = match arguments.model.extension().and_then(|e| e.to_str()) {
         Some("bwp") => program(arguments, &arch)?,
         _ => network(arguments, &arch)?,
     };
@@ -26,7 +25,7 @@ pub fn run(arguments: &Run) -> Result<(String, Outcome), Failure> {
     Ok(super::finished(&report, arguments.common.json))
 }
 
-fn network(arguments: &Run, arch: &Arch) -> Result<(Report, Vec<Produced>), Failure> {
+fn network(arguments: &Run, arch: &Arch) -> Result<Evaluated, Failure> {
     let model = evaluate::load_model(&arguments.model)?;
     let sidecar = Sidecar::read(&arguments.model, arguments.picture.preprocess.as_deref())?;
     let targets: Vec<Target> = model.inputs.iter().map(Target::from).collect();
@@ -39,19 +38,21 @@ fn network(arguments: &Run, arch: &Arch) -> Result<(Report, Vec<Produced>), Fail
         expected: None,
         class_names: &sidecar.classes.names,
     };
-    let (mut report, produced) = evaluate::evaluate(&job)?;
-    report.notes.extend(notes);
-    Ok((report, produced))
+    let mut evaluated = evaluate::evaluate(&job)?;
+    evaluated.report.notes.extend(notes);
+    super::write_page(&mut evaluated, (arch, &arguments.common), &arguments.model, Some(&model))?;
+    Ok(evaluated)
 }
 
-fn program(arguments: &Run, arch: &Arch) -> Result<(Report, Vec<Produced>), Failure> {
+fn program(arguments: &Run, arch: &Arch) -> Result<Evaluated, Failure> {
     let program = evaluate::load_program(&arguments.model)?;
     let sidecar = Sidecar::read(&arguments.model, arguments.picture.preprocess.as_deref())?;
     let targets: Vec<Target> = program.info.inputs.iter().map(Target::from).collect();
     let (inputs, notes) = inputs(arguments, &targets, &sidecar.image)?;
-    let (mut report, produced) = run_program::run(&program, arch, &arguments.common, &inputs)?;
-    report.notes.extend(notes);
-    Ok((report, produced))
+    let mut evaluated = run_program::run(&program, arch, &arguments.common, &inputs)?;
+    evaluated.report.notes.extend(notes);
+    super::write_page(&mut evaluated, (arch, &arguments.common), &arguments.model, None)?;
+    Ok(evaluated)
 }
 
 /// The inputs from one file of arrays, or from pictures; and what was done to the pictures.

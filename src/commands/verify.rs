@@ -18,6 +18,7 @@ pub fn run(arguments: &Verify) -> Result<(String, Outcome), Failure> {
     let other = arguments.expect.as_deref().map(Batch::read).transpose()?;
     let expected = Some(other.as_ref().unwrap_or(&inputs));
     let job = Job { model: &model, arch: &arch, common, inputs: &inputs, expected, class_names: &[] };
-    let (report, _) = evaluate::evaluate(&job)?;
-    Ok(super::finished(&report, common.json))
+    let mut evaluated = evaluate::evaluate(&job)?;
+    super::write_page(&mut evaluated, (&arch, common), &arguments.model, Some(&model))?;
+    Ok(super::finished(&evaluated.report, common.json))
 }

@@ -10,7 +10,7 @@ use super::prepare::{copy_stage, Prepared};
 use super::stage::{merge_units, Feed, Stage};
 use super::Options;
 use crate::ir::{Graph, TensorId};
-use crate::program::{TensorForm, TensorInfo};
+use crate::program::{Place, PlaceKind, TensorForm, TensorInfo};
 use hdl_gen::Arch;
 use std::ops::Range;
 
@@ -61,6 +61,8 @@ pub struct Plan {
     pub input_bytes: usize,
     pub output_bytes: usize,
     pub scratch_bytes: usize,
+    /// All of the above, for the report.
+    pub places: Vec<Place>,
 }
 
 /// Bytes of a tensor in DRAM.
@@ -130,6 +132,7 @@ pub fn place(
     while let Some(better) = placer.improve(&placed.1) {
         placed = better;
     }
+    let mut places = placer.places(&placed);
     let ((banks, bands), spilled) = (placed, placer.spilled);
     for stage in &mut stages {
         let output = root[stage.output];
@@ -153,10 +156,13 @@ pub fn place(
         scratch_bytes: 0,
         stages,
         root,
+        places: Vec::new(),
     };
     plan.place_inputs(folded, arch, &spilled);
     plan.place_exports(folded, arch, options);
     plan.place_scratch(graph, arch, &spilled);
+    places.extend(plan.memory_places(graph, arch));
+    plan.places = places;
     Ok(plan)
 }
 
@@ -217,6 +223,39 @@ impl Plan {
         export
     }
 
+    /// What lies in the memory regions, and which layers touch it there.
+    fn memory_places(&self, graph: &Graph, arch: &Arch) -> Vec<Place> {
+        let host =
+            |t: &TensorInfo, kind| self.memory_place(graph, self.root[t.id], kind, (t.offset, t.bytes()));
+        let inputs = self.inputs.iter().map(|t| host(t, PlaceKind::Input));
+        let outputs = self.outputs.iter().chain(&self.intermediates);
+        let outputs = outputs.map(|t| host(t, PlaceKind::Output));
+        let scratch = self.homes.iter().enumerate().filter_map(|(t, home)| {
+            let place = home.dram.filter(|d| d.region == SCRATCH)?;
+            let tensor = &graph.tensors[t];
+            let bytes = dram_bytes(&Layout::new(arch, tensor.shape, tensor.ty).in_dram());
+            Some(self.memory_place(graph, t, PlaceKind::Scratch, (place.offset, bytes)))
+        });
+        inputs.chain(outputs).chain(scratch).collect()
+    }
+
+    fn memory_place(
+        &self,
+        graph: &Graph,
+        root: TensorId,
+        kind: PlaceKind,
+        (first, length): (usize, usize),
+    ) -> Place {
+        let touches = |s: &Stage| {
+            (kind != PlaceKind::Input && s.output == root)
+                || (kind != PlaceKind::Output && s.feeds.iter().any(|f| self.root[f.tensor] == root))
+        };
+        let at = (self.stages.iter().position(touches), self.stages.iter().rposition(touches));
+        let t = &graph.tensors[root];
+        let layers = (at.0.unwrap_or(0), at.1.unwrap_or(0));
+        Place { name: t.name.clone(), shape: t.shape, ty: t.ty, kind, first, length, layers }
+    }
+
     /// 32-bit values of one pixel, whole beats of every unit.
     fn int32_pitch(&self, arch: &Arch, root: TensorId) -> usize {
         let lanes = arch.lanes as usize;
@@ -265,6 +304,29 @@ impl Placer<'_> {
     fn size(&self, root: TensorId) -> usize {
         let t = &self.graph.tensors[root];
         Layout::new(self.arch, t.shape, t.ty).size()
+    }
+
+    /// What lies in the banks while which layers run.
+    fn places(&self, (banks, bands): &Placed) -> Vec<Place> {
+        let place = |root: TensorId, kind, first, length, layers| {
+            let t = &self.graph.tensors[root];
+            Place { name: t.name.clone(), shape: t.shape, ty: t.ty, kind, first, length, layers }
+        };
+        let whole = banks.iter().enumerate().filter_map(|(t, bank)| {
+            Some(place(t, PlaceKind::Bank, (*bank)?, self.size(t), self.lifetime(t)?))
+        });
+        let mut places: Vec<Place> = whole.collect();
+        for (i, (stage, b)) in self.stages.iter().zip(bands).enumerate() {
+            for (feed, at) in stage.feeds.iter().zip(&b.buffers) {
+                let Some(at) = *at else { continue };
+                let length = match b.ring {
+                    true => self.arch.plane_words as usize,
+                    false => self.band_size(stage, feed, b.rows),
+                };
+                places.push(place(self.root[feed.tensor], PlaceKind::Rows, at, length, (i, i)));
+            }
+        }
+        places
     }
 
     /// Bank addresses of all roots and bands of all stages, or the stage at which room is missing and how much it needs.

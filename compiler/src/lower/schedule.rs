@@ -63,6 +63,11 @@ impl Schedule {
         id
     }
 
+    /// Instructions in each queue so far; within a queue they stay in this order.
+    pub fn counts(&self) -> [usize; 4] {
+        self.counts
+    }
+
     /// Adds a dependency of `node`.
     pub fn depend(&mut self, node: NodeId, on: NodeId) {
         debug_assert!(on < node);

@@ -75,6 +75,11 @@ impl WgtUnit {
         (self.work.0..=self.work.1).contains(&self.now) && self.work.1 != 0
     }
 
+    /// Cycles until the last word is read.
+    pub fn cycles_left(&self) -> u64 {
+        (self.work.1 + 1).saturating_sub(self.now)
+    }
+
     /// Rows and groups; the dispatcher has refused what the array does not have.
     fn size(&self, instr: Instr) -> (u32, u32) {
         let clamp = |field: &str, max: u32| (instr.get(field) as u32).clamp(1, max);
@@ -201,6 +206,11 @@ impl PassUnit {
 
     fn runs(&self) -> bool {
         (self.run.0..=self.run.1).contains(&self.now) && self.run.1 != 0
+    }
+
+    /// Cycles until the last step is issued.
+    pub fn cycles_left(&self) -> u64 {
+        (self.run.1 + 1).saturating_sub(self.now)
     }
 
     /// No pass is in progress after this cycle.

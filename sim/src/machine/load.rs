@@ -38,6 +38,8 @@ struct Output {
     /// A bank write, which post-processing can displace.
     bank: bool,
     signal: u8,
+    /// Number of the instruction whose last word this is.
+    last_of: Option<u32>,
 }
 
 /// The load unit with its read ports.
@@ -51,6 +53,7 @@ pub struct LoadUnit {
     current: Option<Current>,
     output: Option<Output>,
     error: Option<u32>,
+    finished: Option<u32>,
 }
 
 impl LoadUnit {
@@ -64,6 +67,7 @@ impl LoadUnit {
             current: None,
             output: None,
             error: None,
+            finished: None,
         }
     }
 
@@ -78,6 +82,10 @@ impl LoadUnit {
     /// Number of the instruction, where `err_valid_o`.
     pub fn error(&self) -> Option<u32> {
         self.error
+    }
+    /// Number of the instruction whose last word left for its buffer in the cycle that was ticked last.
+    pub fn finished(&self) -> Option<u32> {
+        self.finished
     }
     /// `load_feed_o`, when bank writes are accepted or not.
     pub fn feeds(&self, bank_ready: bool) -> bool {
@@ -103,6 +111,7 @@ impl LoadUnit {
     pub fn tick(&mut self, accepted: Option<Command>, bank_ready: bool) -> u8 {
         let free = self.output_free(bank_ready);
         let signal = self.output.filter(|_| free).map_or(0, |o| o.signal);
+        self.finished = self.output.filter(|_| free).and_then(|o| o.last_of);
         let consume = self.feeds(bank_ready);
         let job = self.job.filter(|_| self.ports.iter().all(Reader::ready));
 
@@ -143,7 +152,8 @@ impl LoadUnit {
             done = nop || (word && current.words == 0);
             if nop || word {
                 let signal = if done { d.command.instr.signal_mask() } else { 0 };
-                output = Some(Output { bank: d.dst == Some(LoadDst::Act), signal });
+                let last_of = done.then_some(d.command.pc);
+                output = Some(Output { bank: d.dst == Some(LoadDst::Act), signal, last_of });
             }
         }
         if free {

@@ -10,16 +10,18 @@ pub mod compute;
 pub mod front;
 pub mod load;
 pub mod post;
+pub mod record;
 pub mod unit;
 
 use crate::image::{Counters, Image, RunOptions, RunResult};
 use buffers::Buffers;
 use compute::{compute_units, PassUnit, WgtUnit};
 use front::{Dispatcher, Queues, Stop};
-use hdl_gen::isa::{ErrorCode, Queue};
+use hdl_gen::isa::{ErrorCode, Instr, Op, Queue};
 use hdl_gen::Arch;
 use load::LoadUnit;
 use post::PostUnit;
+use record::Recording;
 use unit::{Command, Unit};
 
 /// Cycles without progress, beyond four times the memory's latency, after which a run without watchdog is given up with
@@ -42,11 +44,34 @@ impl Machine {
 
     /// Runs a program from start to `end` or error.
     pub fn run(&mut self, image: &mut Image, options: &RunOptions) -> RunResult {
+        self.finish(Run::new(&self.arch, options), image).0
+    }
+
+    /// The same; also says when each instruction was at work.
+    pub fn run_recorded(&mut self, image: &mut Image, options: &RunOptions) -> (RunResult, Recording) {
         let mut run = Run::new(&self.arch, options);
+        run.recording = Some(Recording::default());
+        let (result, mut recording) = self.finish(run, image);
+        recording.close(result.cycles);
+        (result, recording)
+    }
+
+    /// When each instruction of a program is at work: cycles do not depend on values, so none are computed.
+    pub fn time(arch: &Arch, program: &[Instr], options: &RunOptions) -> (RunResult, Recording) {
+        let mut run = Run::new(arch, options);
+        run.values = false;
+        run.recording = Some(Recording::default());
+        let mut image = Image { program: program.to_vec(), ..Image::default() };
+        let (result, mut recording) = Machine::new(arch).finish(run, &mut image);
+        recording.close(result.cycles);
+        (result, recording)
+    }
+
+    fn finish(&mut self, mut run: Run, image: &mut Image) -> (RunResult, Recording) {
         while run.result.is_none() {
             run.cycle(&self.arch, &mut self.buffers, image);
         }
-        run.result.expect("the loop ends with it")
+        (run.result.expect("the loop ends with it"), run.recording.unwrap_or_default())
     }
 }
 
@@ -69,6 +94,9 @@ struct Run {
     overflow: bool,
     counters: Counters,
     marks: Vec<(u16, u64)>,
+    recording: Option<Recording>,
+    /// Instructions work on the buffers; otherwise only time passes.
+    values: bool,
     result: Option<RunResult>,
 }
 
@@ -90,12 +118,15 @@ impl Run {
             overflow: false,
             counters: Counters::default(),
             marks: vec![],
+            recording: None,
+            values: true,
             result: None,
         }
     }
 
     /// One clock cycle, or a stretch of cycles in which nothing happens.
     fn cycle(&mut self, arch: &Arch, buffers: &mut Buffers, image: &mut Image) {
+        self.watch();
         let offered = Queue::ALL.map(|q| self.queues.offered(q));
         let accepted: [Option<Command>; 4] =
             std::array::from_fn(|q| offered[q].filter(|c| self.ready(Queue::ALL[q], c)));
@@ -111,13 +142,16 @@ impl Run {
         let quiet = self.is_quiet();
         let bus_error = self.load.error().map(|pc| (ErrorCode::BusRead, pc)).or(self.post.error());
 
-        self.execute(&accepted, buffers, image);
+        if self.values {
+            self.execute(&accepted, buffers, image);
+        }
         let signals = [
             self.load.tick(accepted[0], bank_ready),
             self.wgt.tick(accepted[1]),
             self.pass.tick(accepted[2]),
             self.post.tick(accepted[3]),
         ];
+        self.record(&accepted);
         let mut pushed = None;
         let left = self.dispatcher.tick(arch, &image.program, |queue, command| {
             pushed = self.queues.has_room(queue).then_some((queue, command));
@@ -137,7 +171,7 @@ impl Run {
             _ if bitten => Some((ErrorCode::Watchdog, pc)),
             _ => None,
         };
-        if error.is_some() {
+        if error.is_some() && self.values {
             self.post.abandon(&mut image.regions);
         }
         if error.is_some() || (stop == Some(Stop::End) && quiet) {
@@ -147,6 +181,34 @@ impl Run {
         let taken = accepted.iter().any(Option::is_some);
         self.progress = left || taken || signals != [0; 4] || feeds != [false; 4];
         self.now += 1;
+    }
+
+    /// Notes which units are busy in this cycle, and the end of a `post`.
+    fn watch(&mut self) {
+        let Some(recording) = &mut self.recording else { return };
+        let post = self.post.busy();
+        recording.busy(self.now, [self.load.busy(), self.wgt.busy(), self.pass.busy(), post]);
+        if let Some(pc) = recording.open(Queue::Post).filter(|_| !post) {
+            recording.finished(Queue::Post, pc, self.now);
+        }
+    }
+
+    /// Notes what was accepted and which load was finished in this cycle, after the units' ticks.
+    fn record(&mut self, accepted: &[Option<Command>; 4]) {
+        let Some(recording) = &mut self.recording else { return };
+        for (queue, command) in Queue::ALL.into_iter().zip(accepted) {
+            let Some(command) = *command else { continue };
+            let cycles = match command.instr.op() {
+                Some(Op::Load | Op::Post) => None,
+                Some(Op::WgtShift) => Some(self.wgt.cycles_left()),
+                Some(Op::Pass) => Some(self.pass.cycles_left()),
+                _ => Some(1),
+            };
+            recording.accepted(queue, command, self.now, cycles);
+        }
+        if let Some(pc) = self.load.finished() {
+            recording.finished(Queue::Load, pc, self.now + 1);
+        }
     }
 
     fn ready(&self, queue: Queue, command: &Command) -> bool {

@@ -62,6 +62,7 @@ pub fn emit(folded: &Folded, arch: &Arch, plan: Plan) -> std::result::Result<Pro
         outputs: plan.outputs,
         intermediates: plan.intermediates,
         layers,
+        places: plan.places,
     };
     proof::check(arch, &info, constants.len(), &instrs).map_err(|k| k.at(&graph.name))?;
     Ok(Program { info, instrs, constants })
@@ -189,6 +190,7 @@ impl<'a> Emitter<'a> {
     }
 
     fn stage(&mut self, index: usize, stage: &'a Stage) -> Result<LayerInfo> {
+        let before = self.schedule.counts();
         let mut state = self.prepare_stage(index, stage)?;
         let areas = stage.units.iter().map(|u| u.areas).max().unwrap_or(1);
         let limit = self.chunk_limit(stage, &state, areas)?;
@@ -210,6 +212,7 @@ impl<'a> Emitter<'a> {
         }
         let mark = Instr::new(Op::PostMark).with("id", index as i64)?;
         self.schedule.push(Queue::Post, mark, vec![], Cost::default());
+        let after = self.schedule.counts();
         Ok(LayerInfo {
             mark: index as u16,
             name: stage.name.clone(),
@@ -222,6 +225,7 @@ impl<'a> Emitter<'a> {
             passes: state.counts.0,
             posts: state.counts.1,
             stream_cycles: state.counts.2,
+            instrs: std::array::from_fn(|q| after[q] - before[q]),
         })
     }
 
