@@ -252,7 +252,7 @@ fn layers(arch: &Arch, evidence: &Evidence) -> Vec<LayerFacts> {
             bit_ops: info.macs * info.act_bits as u64 * info.wgt_bits as u64,
             first,
             end,
-            limit: Limit::of(&time, "The layer"),
+            limit: Limit::of(&time, "The layer").because(info, arch),
             traffic: traffic[i],
             bank_bytes: words[i] * arch.lanes as u64 / 8,
             layer,
@@ -307,6 +307,22 @@ impl Limit {
             ),
         };
         Limit { what, share, sentence }
+    }
+
+    /// Adds why parts of the array have no work, where the layer's form says it.
+    fn because(mut self, layer: &LayerInfo, arch: &Arch) -> Limit {
+        let reason = match layer.op.as_str() {
+            _ if self.what != "idle" => None,
+            "depthwise" => Some("In a depthwise layer every output channel reads one lane; the weights of the others are 0.".to_string()),
+            "conv" if !layer.shape_in[2].is_multiple_of(arch.lanes as usize) => Some(format!(
+                "Its {} input channels fill no multiple of {} lanes.",
+                layer.shape_in[2], arch.lanes
+            )),
+            "conv" => None,
+            _ => Some("It has no weights of its own: passes with one-bit weights carry its values to post-processing.".to_string()),
+        };
+        self.sentence.extend(reason.into_iter().flat_map(|r| [" ".to_string(), r]));
+        self
     }
 }
 

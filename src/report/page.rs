@@ -221,6 +221,7 @@ fn what_if(w: &super::what_if::WhatIf) -> Vec<String> {
 const HEAD: [(&str, &str, &str); 20] = [
     ("#", "number of the layer", "number"),
     ("layer", "name in the network", "text"),
+    ("limited by", "what takes the largest part of its cycles", "text"),
     ("op", "operator", "text"),
     ("shape", "height x width x channels, in and out", "text"),
     ("bits", "activation x weight bits", "text"),
@@ -229,7 +230,6 @@ const HEAD: [(&str, &str, &str); 20] = [
     ("predicted", "cycles that the machine model counts", "number"),
     ("measured", "cycles that the RTL counted", "number"),
     ("used", "share of the array's bricks x cycles that the layer's products need", "number"),
-    ("limited by", "what takes the largest part of its cycles", "text"),
     ("idle", "cycles lost to rows, lanes or columns without work", "number"),
     ("fill", "cycles in which the array fills and drains", "number"),
     ("weights", "cycles in which weights shift in and the array has nothing else to do", "number"),
@@ -251,6 +251,7 @@ fn layer(i: usize, l: &LayerFacts) -> Vec<String> {
     let mut cells = vec![
         (i + 1).to_string(),
         l.layer.name.clone(),
+        format!("{} {}", limit_name(l.limit.what), percent(l.limit.share)),
         l.layer.op.clone(),
         format!("{} to {}", shape_name(l.shape_in), shape_name(l.layer.shape)),
         widths,
@@ -259,7 +260,6 @@ fn layer(i: usize, l: &LayerFacts) -> Vec<String> {
         number(l.layer.cycles_predicted),
         number(l.layer.cycles_measured),
         l.layer.utilization.map_or("-".into(), percent),
-        format!("{} {}", limit_name(l.limit.what), percent(l.limit.share)),
     ];
     cells.extend(time.parts()[1..].iter().map(|p| grouped(p.1)));
     cells.extend([l.traffic.loaded(), l.traffic.stored, l.bank_bytes].map(grouped));
@@ -268,11 +268,11 @@ fn layer(i: usize, l: &LayerFacts) -> Vec<String> {
 
 fn totals(f: &Facts) -> Vec<String> {
     let text = |s: &str| s.to_string();
-    let mut cells = vec![text(""), text("all"), text(""), text(""), text("")];
+    let limit = format!("{} {}", limit_name(f.limit.what), percent(f.limit.share));
+    let mut cells = vec![text(""), text("all"), limit, text(""), text(""), text("")];
     cells.extend([f.totals.macs, f.totals.bit_ops, f.cycles.predicted].map(grouped));
     cells.push(f.cycles.measured.map_or("-".into(), grouped));
     cells.push(percent(f.utilization));
-    cells.push(format!("{} {}", limit_name(f.limit.what), percent(f.limit.share)));
     cells.extend(f.totals.time.parts()[1..].iter().map(|p| grouped(p.1)));
     cells.extend([grouped(f.totals.bytes_loaded), grouped(f.totals.bytes_stored), text("")]);
     cells
