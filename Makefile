@@ -10,10 +10,10 @@ run = @$(1) || { status=$$?; printf '\nfailed; repeat with:\n  %s\n' '$(subst ',
 
 PYTHON ?= python3
 
-.PHONY: help demo gen synth timing pnr formal test test-long lint fmt clippy rtl-lint bless setup setup-test clean
+.PHONY: help demo gen synth timing pnr formal bench-golden test test-long lint fmt clippy rtl-lint bless setup setup-test clean
 
 help: ## Print this help
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: setup ## Generate zynq7020, compile a network, run real digits on the RTL, print the table
 	@test -d "$${CARGO_TARGET_DIR:-target}" || echo 'first run: Rust compiles Brickwork, then Verilator the machine; together a few minutes'
@@ -43,6 +43,9 @@ pnr: gen ## Place and route CONFIG (default configs/ecp5_85f.toml) with nextpnr:
 
 formal: setup-test ## Prove the AXI ports, FIFOs, token counters and arithmetic leaves with Yosys' SAT solver
 	$(call run,$(CARGO) test -p hdl-gen --test formal --test leaf)
+
+bench-golden: ## Golden model against TFLite and ONNX Runtime (BENCH='--models DIR' for more networks); writes docs/speed.md
+	$(call run,$(PYTHON) tools/bench_golden.py $(BENCH) --write docs/speed.md)
 
 test: setup-test lint ## All that CI runs: lint and every test but the long ones
 	$(call run,$(CARGO) test --workspace)

@@ -10,7 +10,7 @@ use crate::report::facts::Evidence;
 use crate::report::graph::makes;
 use crate::report::{Busy, Layer, LayerTime, Report};
 use crate::{classes, Failure};
-use brickwork_compiler::golden;
+use brickwork_compiler::golden::Plan;
 use brickwork_compiler::import::{import, Imported};
 use brickwork_compiler::ir::{Graph, Op};
 use brickwork_compiler::lower::{compile, Options};
@@ -95,11 +95,12 @@ pub fn evaluate(job: &Job) -> Result<Evaluated, Failure> {
         Backend::Golden => None,
         _ => Some(Runner::new(job)?),
     };
+    let plan = Plan::new(&job.model.graph).map_err(|e| Failure::Other(e.to_string()))?;
     let progress = Progress::bar(format!("{} on the {}", job.model.graph.name, backend.title()), count);
     let mut tally = Tally::default();
     let mut produced = Vec::new();
     for i in 0..count {
-        let case = case(job, i)?;
+        let case = case(job, &plan, i)?;
         compare_expected(job, i, &case, &mut tally)?;
         produced.push(match &mut runner {
             None => golden_results(job, &case),
@@ -153,7 +154,7 @@ fn count(job: &Job) -> Result<usize, Failure> {
 }
 
 /// Encodes input `i` and runs the golden model on it.
-fn case(job: &Job, i: usize) -> Result<Case, Failure> {
+fn case(job: &Job, plan: &Plan, i: usize) -> Result<Case, Failure> {
     let model = job.model;
     let only = model.inputs.len() == 1;
     let dims = |name: &str| model.inputs.iter().find(|h| h.name == name).map_or(&[][..], |h| &h.dims);
@@ -161,7 +162,7 @@ fn case(job: &Job, i: usize) -> Result<Case, Failure> {
         |name: &str| job.inputs.find(name, "input", only).and_then(|a| data::element(a, i, dims(name)));
     let wrong = |e: &dyn std::fmt::Display| Failure::Other(format!("{}: input {i}: {e}", job.inputs.source));
     let codes = model.encode(find).map_err(|e| wrong(&e))?;
-    let golden = golden::run(&model.graph, &codes).map_err(|e| wrong(&e))?;
+    let golden = plan.run(&codes).map_err(|e| wrong(&e))?;
     Ok(Case { codes, golden })
 }
 

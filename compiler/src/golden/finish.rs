@@ -1,0 +1,266 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Requantization of 16 channels at once, for layers whose values are proven to fit.
+//!
+//! [`Requant::apply`] is the definition. Here the products stay in 64 bits, and the parameters are rewritten so that every
+//! rounding is an addition and an arithmetic shift.
+
+use super::isa::LANES;
+use super::scale;
+use crate::ir::{ChannelParams, Requant, Rounding};
+use hdl_gen::numfmt::BASE_SHIFT;
+
+/// From accumulators to codes, per block of [`LANES`] channels.
+#[derive(Clone, Debug)]
+pub struct Finish {
+    mode: Mode,
+    blocks: Vec<Block>,
+    /// One block serves all.
+    shared: bool,
+    /// Clamp before the zero point is added.
+    clamp: (i64, i64),
+    zero_point: i32,
+    table: Option<Vec<i32>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mode {
+    /// `(v * m + a) >> s`
+    Floor,
+    /// `q = v * m + a`; `(q + bit s of q) >> s`: a is one less than a half.
+    HalfEven,
+    /// `t = (v * m + a) >> 31`; `(t + half - (t < 0 ? tie : 0)) >> s`
+    TfLite,
+    /// The same where t and the sums have 32 bits.
+    TfLite32,
+}
+
+/// The parameters of one channel.
+#[derive(Clone, Copy, Debug)]
+struct Lane {
+    bias: i32,
+    multiplier: i32,
+    addend: i64,
+    half: i64,
+    tie: i64,
+    shift: i64,
+}
+
+/// The parameters of 16 channels.
+#[derive(Clone, Debug)]
+struct Block {
+    bias: [i32; LANES],
+    multiplier: [i32; LANES],
+    addend: [i64; LANES],
+    half: [i64; LANES],
+    tie: [i64; LANES],
+    shift: [i64; LANES],
+    half32: [i32; LANES],
+    tie32: [i32; LANES],
+    shift32: [i32; LANES],
+}
+
+/// What the accumulators of one channel can be, and what is in them that does not belong there.
+#[derive(Clone, Copy, Debug)]
+pub struct Sums {
+    /// Smallest and largest true accumulator.
+    pub range: (i64, i64),
+    /// The computed accumulator is the true one plus this, modulo 2^32.
+    pub excess: i64,
+}
+
+impl Finish {
+    /// `None`: a biased accumulator may leave 32 bits, or a raw result may.
+    ///
+    /// `sums`: one per channel. Blocks start anew every `per_group` channels; lanes without a channel give meaningless
+    /// codes.
+    pub fn new(q: &Requant, sums: &[Sums], per_group: usize) -> Option<Finish> {
+        for (c, s) in sums.iter().enumerate() {
+            provable(q, c, s.range)?;
+        }
+        let params = |c: usize, s: Sums| Lane::new(q.channel(c), q.rounding, s);
+        let narrow = |c: usize, s: Sums| params(c, s).in_32_bits(reach(q.channel(c), s.range));
+        let each = || sums.iter().enumerate().map(|(c, &s)| (c, s));
+        let mode = match q.rounding {
+            Rounding::Floor | Rounding::HalfUp => Mode::Floor,
+            Rounding::HalfEven => Mode::HalfEven,
+            Rounding::TfLite if each().all(|(c, s)| narrow(c, s).is_some()) => Mode::TfLite32,
+            Rounding::TfLite => Mode::TfLite,
+        };
+        let lane = |c: usize, s: Sums| match mode {
+            Mode::TfLite32 => narrow(c, s).unwrap_or(Lane::ZERO),
+            _ => params(c, s),
+        };
+        let per = per_group.div_ceil(LANES);
+        let mut blocks = vec![Block::EMPTY; sums.len().div_ceil(per_group) * per];
+        for (c, s) in each() {
+            let (group, own) = (c / per_group, c % per_group);
+            blocks[group * per + own / LANES].set(own % LANES, lane(c, s));
+        }
+        let shared = q.channels.len() == 1 && sums.iter().all(|s| s.excess == sums[0].excess);
+        if shared {
+            blocks.truncate(1);
+            (0..LANES).for_each(|i| blocks[0].set(i, lane(0, sums[0])));
+        }
+        let zero_point = if q.raw { 0 } else { q.zero_point };
+        let clamp = if q.raw { (i32::MIN, i32::MAX) } else { q.clamp };
+        let clamp = (clamp.0 as i64 - zero_point as i64, clamp.1 as i64 - zero_point as i64);
+        let table = q.table.as_ref().filter(|_| !q.raw).map(|t| t.iter().map(|&v| v as i32).collect());
+        Some(Finish { mode, blocks, shared, clamp, zero_point, table })
+    }
+
+    /// The codes of channels `block * LANES ..`.
+    #[inline(always)]
+    pub fn codes(&self, block: usize, sums: &[i32; LANES]) -> [i32; LANES] {
+        let p = &self.blocks[if self.shared { 0 } else { block }];
+        let mut codes = match self.mode {
+            Mode::Floor => self.each(p, sums, |q, i| q >> p.shift[i]),
+            Mode::HalfEven => {
+                self.each(p, sums, |q, i| (q + (((q - p.half[i]) >> p.shift[i]) & 1)) >> p.shift[i])
+            }
+            Mode::TfLite => self.each(p, sums, |q, i| {
+                let t = q >> BASE_SHIFT;
+                (t + p.half[i] - (p.tie[i] & (t >> 63))) >> p.shift[i]
+            }),
+            Mode::TfLite32 => self.each_in_32_bits(p, sums),
+        };
+        if let Some(table) = &self.table {
+            codes.iter_mut().for_each(|c| *c = table[(*c & 255) as usize]);
+        }
+        codes
+    }
+
+    /// `round` gives the rounded quotient of the product with addend, for a lane.
+    #[inline(always)]
+    fn each(&self, p: &Block, sums: &[i32; LANES], round: impl Fn(i64, usize) -> i64) -> [i32; LANES] {
+        let mut codes = [0; LANES];
+        for (i, code) in codes.iter_mut().enumerate() {
+            let y = round(p.product(i, sums[i]), i);
+            *code = y.max(self.clamp.0).min(self.clamp.1) as i32 + self.zero_point;
+        }
+        codes
+    }
+
+    #[inline(always)]
+    fn each_in_32_bits(&self, p: &Block, sums: &[i32; LANES]) -> [i32; LANES] {
+        let (lo, hi) = (self.clamp.0 as i32, self.clamp.1 as i32);
+        let mut high = [0; LANES];
+        for (i, high) in high.iter_mut().enumerate() {
+            *high = (p.product(i, sums[i]) >> BASE_SHIFT) as i32;
+        }
+        let mut codes = [0; LANES];
+        for (i, (code, t)) in codes.iter_mut().zip(high).enumerate() {
+            let y = (t + p.half32[i] - (p.tie32[i] & (t >> 31))) >> p.shift32[i];
+            *code = y.max(lo).min(hi) + self.zero_point;
+        }
+        codes
+    }
+}
+
+/// Every accumulator of the range is requantized without a misfit, and its biased value has 32 bits. (All roundings are
+/// monotone, so that the ends of the range decide.)
+fn provable(q: &Requant, channel: usize, (lo, hi): (i64, i64)) -> Option<()> {
+    let bias = q.channel(channel).bias as i64;
+    i32::try_from(lo.checked_add(bias)?).ok()?;
+    i32::try_from(hi.checked_add(bias)?).ok()?;
+    q.apply(lo, channel).ok()?;
+    q.apply(hi, channel).ok()?;
+    // The sum that is shifted has 64 bits.
+    let p = q.channel(channel);
+    let product =
+        (lo + bias).unsigned_abs().max((hi + bias).unsigned_abs()) as i128 * (p.multiplier as i128).abs();
+    let half = 1i128 << (BASE_SHIFT + p.shift as u32 - 1).min(62);
+    (product + p.addend as i128 + half <= i64::MAX as i128).then_some(())
+}
+
+/// The largest magnitude of a product with its addend and half of the first rounding.
+fn reach(p: &ChannelParams, (lo, hi): (i64, i64)) -> i128 {
+    let bias = p.bias as i64;
+    let v = (lo + bias).unsigned_abs().max((hi + bias).unsigned_abs()) as i128;
+    v * (p.multiplier as i128).abs() + p.addend as i128 + (1 << (BASE_SHIFT - 1))
+}
+
+impl Lane {
+    /// Always 0.
+    const ZERO: Lane = Lane { bias: 0, multiplier: 0, addend: 0, half: 0, tie: 0, shift: 0 };
+
+    fn new(p: &ChannelParams, rounding: Rounding, sums: Sums) -> Lane {
+        let total = BASE_SHIFT as i64 + p.shift as i64;
+        let plain = Lane {
+            bias: (p.bias as i64).wrapping_sub(sums.excess) as i32,
+            multiplier: p.multiplier,
+            addend: p.addend as i64,
+            half: 0,
+            tie: 0,
+            shift: total,
+        };
+        // |v * m| is at most 2^62, the addend less than 2^32.
+        match rounding {
+            // From 2^63 on the quotient is 0 or -1.
+            Rounding::Floor => Lane { shift: total.min(63), ..plain },
+            // A half of 2^63 or more is never reached.
+            Rounding::HalfUp | Rounding::HalfEven if total > 63 => Lane::ZERO,
+            Rounding::HalfUp => Lane { addend: plain.addend + (1 << (total - 1)), ..plain },
+            Rounding::HalfEven => {
+                let half = (1 << (total - 1)) - 1;
+                Lane { addend: plain.addend + half, half, ..plain }
+            }
+            Rounding::TfLite => {
+                let (addend, shift) = (plain.addend + (1 << (BASE_SHIFT - 1)), p.shift as i64);
+                Lane { addend, half: ((1u64 << shift) >> 1) as i64, tie: (shift > 0) as i64, shift, ..plain }
+            }
+        }
+    }
+
+    /// For the second rounding of `TfLite` in 32 bits; `None`: they do not suffice. `reach`: [`reach`].
+    fn in_32_bits(self, reach: i128) -> Option<Lane> {
+        let t = (reach >> BASE_SHIFT) + 1;
+        if t < self.half as i128 {
+            return Some(Lane::ZERO);
+        }
+        (t + self.half as i128 <= i32::MAX as i128).then_some(self)
+    }
+}
+
+impl Block {
+    const EMPTY: Block = Block {
+        bias: [0; LANES],
+        multiplier: [0; LANES],
+        addend: [0; LANES],
+        half: [0; LANES],
+        tie: [0; LANES],
+        shift: [0; LANES],
+        half32: [0; LANES],
+        tie32: [0; LANES],
+        shift32: [0; LANES],
+    };
+
+    fn set(&mut self, i: usize, lane: Lane) {
+        (self.bias[i], self.multiplier[i], self.addend[i]) = (lane.bias, lane.multiplier, lane.addend);
+        (self.half[i], self.tie[i], self.shift[i]) = (lane.half, lane.tie, lane.shift);
+        // Used only where they fit.
+        (self.half32[i], self.tie32[i], self.shift32[i]) =
+            (lane.half as i32, lane.tie as i32, lane.shift as i32);
+    }
+
+    /// Biased accumulator times multiplier, plus addend.
+    #[inline(always)]
+    fn product(&self, i: usize, sum: i32) -> i64 {
+        sum.wrapping_add(self.bias[i]) as i64 * self.multiplier[i] as i64 + self.addend[i]
+    }
+}
+
+/// Both parts of an addition in 64 bits: `scale(code << left_shift)` for every code of a byte.
+///
+/// `codes`: what the 256 bytes stand for. `None`: one of the type's codes does not fit, or a part does not fit 32 bits.
+pub fn part_table(
+    p: &ChannelParams,
+    rounding: Rounding,
+    left_shift: u8,
+    codes: impl Fn(u8) -> Option<i64>,
+) -> Option<Vec<i32>> {
+    let part = |byte: u8| match codes(byte) {
+        Some(code) => i32::try_from(scale(code << left_shift, p, rounding).ok()?).ok(),
+        None => Some(0),
+    };
+    (0..=255).map(part).collect()
+}
