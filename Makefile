@@ -44,8 +44,8 @@ pnr: gen ## Place and route CONFIG (default configs/ecp5_85f.toml) with nextpnr:
 formal: setup-test ## Prove the AXI ports, FIFOs, token counters and arithmetic leaves with Yosys' SAT solver
 	$(call run,$(CARGO) test -p hdl-gen --test formal --test leaf)
 
-bench-golden: ## Golden model against TFLite and ONNX Runtime (BENCH='--models DIR' for more networks); writes docs/speed.md
-	$(call run,$(PYTHON) tools/bench_golden.py $(BENCH) --write docs/speed.md)
+bench-golden: ## Golden model against TFLite and ONNX Runtime (BENCH='--models DIR' for more networks); writes docs/speed.md, README.md
+	$(call run,$(PYTHON) tools/bench_golden.py $(BENCH) --write docs/speed.md --readme README.md)
 
 test: setup-test lint ## All that CI runs: lint and every test but the long ones
 	$(call run,$(CARGO) test --workspace)

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0 OR MIT
 """Holds the golden model against TFLite and ONNX Runtime: speed and results, network by network.
 
-    tools/bench_golden.py [--models DIR]... [--seconds S] [--write README.md docs/speed.md]
+    tools/bench_golden.py [--models DIR]... [--seconds S] [--write docs/speed.md] [--readme README.md]
 
 For every network of models/ and the given folders that has vectors, on the same inputs, one runtime after another: TFLite's
 reference kernels (tflite-runtime 2.14, whose bits the golden model has; and LiteRT, its successor), XNNPACK (LiteRT), ONNX
@@ -227,6 +227,10 @@ def processor():
     return f"{name}, {os.cpu_count()} cores"
 
 
+def micros(seconds):
+    return f"{seconds * 1e6:.0f} us" if seconds >= 1e-5 else f"{seconds * 1e6:.1f} us"
+
+
 def text(rows):
     """The table in Markdown."""
     def cell(row, runtime):
@@ -236,11 +240,8 @@ def text(rows):
         star = "" if runtime not in row["differ"] else " (*)"
         return f"{micros(t)}{star}, {t / row['golden']:.2g} x"
 
-    def micros(t):
-        return f"{t * 1e6:.0f} us" if t >= 1e-5 else f"{t * 1e6:.1f} us"
-
     lines = [
-        "| network | golden model: one of a batch | alone | exact | reference kernels (2.14) | reference kernels (LiteRT) | XNNPACK | ONNX Runtime | `brickwork compile` |",
+        "| network | one of a batch | alone | exact | reference kernels 2.14 | reference kernels, LiteRT | XNNPACK | ONNX Runtime | `brickwork compile` |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for row in rows:
@@ -248,8 +249,25 @@ def text(rows):
         exact = "yes" if row["exact"] else "NO"
         head = [f"`{row['model']}`", micros(row["golden"]), micros(row["single"]), exact]
         lines.append("| " + " | ".join([*head, *columns, f"{row['compile']:.2f} s"]) + " |")
-    lines += ["", f"{processor()}, {rows[0]['instructions']}, 2 threads."]
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines) + f"\n\n{place(rows)}\n"
+
+
+def short(rows):
+    """The table of the README: the golden model's time, and the others' in multiples of it."""
+    def ratio(row, *runtimes):
+        times = [row["times"][r] for r in runtimes if r in row["times"]]
+        return f"{min(times) / row['golden']:.2g}" if times else "-"
+
+    lines = ["| network | golden model, per input | TFLite reference kernels | XNNPACK | ONNX Runtime |", "|---|---|---|---|---|"]
+    for row in rows:
+        reference = ratio(row, "tflite_runtime:reference", "ai_edge_litert:reference")
+        others = [reference, ratio(row, "ai_edge_litert:xnnpack"), ratio(row, "onnxruntime")]
+        lines.append("| " + " | ".join([f"`{row['model']}`", micros(row["golden"]), *others]) + " |")
+    return "\n".join(lines) + f"\n\n{place(rows)}\n"
+
+
+def place(rows):
+    return f"{processor()}, {rows[0]['instructions']}, 2 threads."
 
 
 def write(path, table):
@@ -283,6 +301,7 @@ def main():
     parser.add_argument("--models", action="append", default=[], help="a further folder of networks with vectors")
     parser.add_argument("--seconds", type=float, default=3.0, help="for each runtime and network")
     parser.add_argument("--write", nargs="*", default=[], metavar="FILE", help="files whose table is replaced")
+    parser.add_argument("--readme", metavar="FILE", help="file whose short table is replaced")
     parser.add_argument("--worker", nargs=4, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.worker:
@@ -303,6 +322,8 @@ def main():
     print(table)
     for path in arguments.write:
         write(path, table)
+    if arguments.readme:
+        write(arguments.readme, short(rows))
     for row in rows:
         for node in row["by_reference"]:
             print(f"{row['model']}: {node} runs by reference")

@@ -15,10 +15,10 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// Inputs of a batch: the given ones, again and again, until there are so many.
-const BATCH: usize = 32;
-/// Codes of a batch, so that it stays in memory.
-const BATCH_CODES: usize = 4 << 20;
+/// A batch has as many inputs (the given ones, again and again) as take about this long, at most [`BATCH`]: the shorter, the
+/// likelier a run that nothing else on the machine disturbs.
+const BATCH_SECONDS: f64 = 1e-3;
+const BATCH: usize = 64;
 
 struct Arguments {
     files: Vec<PathBuf>,
@@ -95,23 +95,22 @@ fn main() -> Result<(), Box<dyn Error>> {
     let results = given.iter().map(|input| one(&model, in_threads, input)).collect::<Result<Vec<_>, _>>()?;
     write(&model, &results, output_file)?;
 
-    let codes: usize = model.graph.tensors.iter().map(|t| t.len()).sum();
-    let size = (BATCH_CODES / codes).clamp(2 * threads, BATCH);
+    let run_one = || assert!(one(&model, in_threads, &given[0]).is_ok(), "what ran once runs again");
+    let single = pool.install(|| shortest(seconds / 2.0, run_one)).as_secs_f64();
+    let size = ((BATCH_SECONDS / single) as usize).clamp(2, (BATCH / threads).max(2)) * threads;
     let batch: Vec<&Input> = given.iter().cycle().take(size).collect();
     let run_batch = || {
         let done = batch.par_iter().map(|input| one(&model, alone, input));
         assert!(done.all(|r| r.is_ok()), "what ran once runs again");
     };
     let per_input = pool.install(|| shortest(seconds, run_batch)).as_secs_f64() / size as f64;
-    let run_one = || assert!(one(&model, in_threads, &given[0]).is_ok(), "what ran once runs again");
-    let single = pool.install(|| shortest(seconds / 2.0, run_one));
     let object = serde_json::json!({
         "model": model.graph.name,
         "instructions": Instructions::best().name(),
         "threads": threads,
         "batch": size,
         "seconds_per_input": per_input,
-        "seconds_of_one_input": single.as_secs_f64(),
+        "seconds_of_one_input": single,
         "plan_seconds": planned.as_secs_f64(),
         "by_reference": plan.by_reference(),
     });

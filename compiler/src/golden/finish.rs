@@ -7,7 +7,7 @@
 use super::isa::LANES;
 use super::scale;
 use crate::ir::{ChannelParams, Requant, Rounding};
-use hdl_gen::numfmt::BASE_SHIFT;
+use hdl_gen::numfmt::{round_scaled, BASE_SHIFT};
 
 /// From accumulators to codes, per block of [`LANES`] channels.
 #[derive(Clone, Debug)]
@@ -60,7 +60,7 @@ struct Block {
 }
 
 /// What the accumulators of one channel can be, and what is in them that does not belong there.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sums {
     /// Smallest and largest true accumulator.
     pub range: (i64, i64),
@@ -74,32 +74,35 @@ impl Finish {
     /// `sums`: one per channel. Blocks start anew every `per_group` channels; lanes without a channel give meaningless
     /// codes.
     pub fn new(q: &Requant, sums: &[Sums], per_group: usize) -> Option<Finish> {
-        for (c, s) in sums.iter().enumerate() {
-            provable(q, c, s.range)?;
-        }
-        let params = |c: usize, s: Sums| Lane::new(q.channel(c), q.rounding, s);
-        let narrow = |c: usize, s: Sums| params(c, s).in_32_bits(reach(q.channel(c), s.range));
-        let each = || sums.iter().enumerate().map(|(c, &s)| (c, s));
-        let mode = match q.rounding {
-            Rounding::Floor | Rounding::HalfUp => Mode::Floor,
-            Rounding::HalfEven => Mode::HalfEven,
-            Rounding::TfLite if each().all(|(c, s)| narrow(c, s).is_some()) => Mode::TfLite32,
-            Rounding::TfLite => Mode::TfLite,
-        };
-        let lane = |c: usize, s: Sums| match mode {
-            Mode::TfLite32 => narrow(c, s).unwrap_or(Lane::ZERO),
-            _ => params(c, s),
+        let each = || sums.iter().enumerate().map(|(c, s)| (q.channel(c), s));
+        let lanes = each().enumerate().map(|(c, (p, s))| {
+            let ends = Ends::of(q, c, s.range)?;
+            match ends.constant {
+                Some(y) => Some(Lane::constant(q.rounding, y)),
+                None => ends.in_64_bits().then(|| Lane::new(p, q.rounding, s.excess)),
+            }
+        });
+        let mut lanes = lanes.collect::<Option<Vec<Lane>>>()?;
+        let narrow = lanes.iter().zip(each()).map(|(lane, (p, s))| lane.in_32_bits(reach(p, s.range)));
+        let mode = match (q.rounding, narrow.collect::<Option<Vec<Lane>>>()) {
+            (Rounding::Floor | Rounding::HalfUp, _) => Mode::Floor,
+            (Rounding::HalfEven, _) => Mode::HalfEven,
+            (Rounding::TfLite, None) => Mode::TfLite,
+            (Rounding::TfLite, Some(narrow)) => {
+                lanes = narrow;
+                Mode::TfLite32
+            }
         };
         let per = per_group.div_ceil(LANES);
         let mut blocks = vec![Block::EMPTY; sums.len().div_ceil(per_group) * per];
-        for (c, s) in each() {
+        for (c, &lane) in lanes.iter().enumerate() {
             let (group, own) = (c / per_group, c % per_group);
-            blocks[group * per + own / LANES].set(own % LANES, lane(c, s));
+            blocks[group * per + own / LANES].set(own % LANES, lane);
         }
-        let shared = q.channels.len() == 1 && sums.iter().all(|s| s.excess == sums[0].excess);
+        let shared = q.channels.len() == 1 && sums.iter().all(|s| *s == sums[0]);
         if shared {
             blocks.truncate(1);
-            (0..LANES).for_each(|i| blocks[0].set(i, lane(0, sums[0])));
+            (0..LANES).for_each(|i| blocks[0].set(i, lanes[0]));
         }
         let zero_point = if q.raw { 0 } else { q.zero_point };
         let clamp = if q.raw { (i32::MIN, i32::MAX) } else { q.clamp };
@@ -156,20 +159,38 @@ impl Finish {
     }
 }
 
-/// Every accumulator of the range is requantized without a misfit, and its biased value has 32 bits. (All roundings are
-/// monotone, so that the ends of the range decide.)
-fn provable(q: &Requant, channel: usize, (lo, hi): (i64, i64)) -> Option<()> {
-    let bias = q.channel(channel).bias as i64;
-    i32::try_from(lo.checked_add(bias)?).ok()?;
-    i32::try_from(hi.checked_add(bias)?).ok()?;
-    q.apply(lo, channel).ok()?;
-    q.apply(hi, channel).ok()?;
-    // The sum that is shifted has 64 bits.
-    let p = q.channel(channel);
-    let product =
-        (lo + bias).unsigned_abs().max((hi + bias).unsigned_abs()) as i128 * (p.multiplier as i128).abs();
-    let half = 1i128 << (BASE_SHIFT + p.shift as u32 - 1).min(62);
-    (product + p.addend as i128 + half <= i64::MAX as i128).then_some(())
+/// What the ends of a channel's accumulators say. All roundings are monotone, so that the ends decide.
+struct Ends {
+    /// The clamped result less the zero point, where it is the same for all accumulators.
+    constant: Option<i64>,
+    /// The biased accumulators.
+    biased: (i64, i64),
+    /// Largest sum that is shifted.
+    largest: i128,
+}
+
+impl Ends {
+    /// `None`: an accumulator is a misfit.
+    fn of(q: &Requant, channel: usize, (lo, hi): (i64, i64)) -> Option<Ends> {
+        q.apply(lo, channel).ok()?;
+        q.apply(hi, channel).ok()?;
+        let p = q.channel(channel);
+        let biased = (lo + p.bias as i64, hi + p.bias as i64);
+        let (zero, least, most) = match q.raw {
+            true => (0, i64::MIN, i64::MAX),
+            false => (q.zero_point as i64, q.clamp.0 as i64, q.clamp.1 as i64),
+        };
+        let result = |v| round_scaled(v, p, q.rounding).saturating_add(zero).clamp(least, most) - zero;
+        let constant = Some(result(biased.0)).filter(|&y| y == result(biased.1));
+        let half = 1i128 << (BASE_SHIFT + p.shift as u32 - 1).min(62);
+        Some(Ends { constant, biased, largest: reach(p, (lo, hi)) + half })
+    }
+
+    /// The biased accumulators have 32 bits, and the sums that are shifted 64.
+    fn in_64_bits(&self) -> bool {
+        let fits = |v: i64| i32::try_from(v).is_ok();
+        fits(self.biased.0) && fits(self.biased.1) && self.largest <= i64::MAX as i128
+    }
 }
 
 /// The largest magnitude of a product with its addend and half of the first rounding.
@@ -183,10 +204,19 @@ impl Lane {
     /// Always 0.
     const ZERO: Lane = Lane { bias: 0, multiplier: 0, addend: 0, half: 0, tie: 0, shift: 0 };
 
-    fn new(p: &ChannelParams, rounding: Rounding, sums: Sums) -> Lane {
+    /// Always y, which has 32 bits.
+    fn constant(rounding: Rounding, y: i64) -> Lane {
+        match rounding {
+            Rounding::Floor | Rounding::HalfUp => Lane { addend: y, ..Lane::ZERO },
+            Rounding::HalfEven => Lane { addend: 2 * y, shift: 1, ..Lane::ZERO },
+            Rounding::TfLite => Lane { addend: y << BASE_SHIFT, ..Lane::ZERO },
+        }
+    }
+
+    fn new(p: &ChannelParams, rounding: Rounding, excess: i64) -> Lane {
         let total = BASE_SHIFT as i64 + p.shift as i64;
         let plain = Lane {
-            bias: (p.bias as i64).wrapping_sub(sums.excess) as i32,
+            bias: (p.bias as i64).wrapping_sub(excess) as i32,
             multiplier: p.multiplier,
             addend: p.addend as i64,
             half: 0,
@@ -213,6 +243,9 @@ impl Lane {
 
     /// For the second rounding of `TfLite` in 32 bits; `None`: they do not suffice. `reach`: [`reach`].
     fn in_32_bits(self, reach: i128) -> Option<Lane> {
+        if self.multiplier == 0 {
+            return Some(self); // a constant
+        }
         let t = (reach >> BASE_SHIFT) + 1;
         if t < self.half as i128 {
             return Some(Lane::ZERO);
