@@ -289,9 +289,8 @@ def in_venv(python):
 
 def built():
     """Builds both programs; their commands."""
-    build = ["cargo", "build", "--release", "--quiet"]
-    subprocess.run([*build, "-p", "brickwork-compiler", "--example", "golden_speed"], check=True, cwd=ROOT)
-    subprocess.run([*build, "--bin", "brickwork"], check=True, cwd=ROOT)
+    build = ["cargo", "build", "--release", "--quiet", "-p", "brickwork", "-p", "brickwork-compiler"]
+    subprocess.run([*build, "--bin", "brickwork", "--example", "golden_speed"], check=True, cwd=ROOT)
     target = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release"
     return {"golden": [target / "examples" / "golden_speed"], "compile": [target / "brickwork"]}
 
