@@ -91,12 +91,15 @@ pub fn load_config(path: &Path) -> Result<Config, Failure> {
     Ok(Config::from_toml(&text, &path.display().to_string())?)
 }
 
-/// All files that `gen` writes: `rtl/*.v`, `rtl/files.f` (names relative to `rtl`, leaves first) and `config.json`.
+/// All files that `gen` writes: `rtl/*.v`, `rtl/files.f` (names relative to `rtl`, leaves first), `vivado/*` for AMD parts,
+/// and `config.json`.
 pub fn tree(arch: &Arch) -> Result<Tree, Failure> {
     let rtl = emit::rtl_files(arch).map_err(Failure::other)?;
     let files: Vec<&str> = rtl.iter().map(|f| f.name.as_str()).collect();
     let mut tree: Tree = rtl.iter().map(|f| (format!("rtl/{}", f.name), f.text.clone())).collect();
     tree.push(("rtl/files.f".into(), files.iter().map(|f| format!("{f}\n")).collect()));
+    let vivado = emit::vivado::files(arch).map_err(Failure::other)?;
+    tree.extend(vivado.into_iter().map(|f| (format!("vivado/{}", f.name), f.text)));
     tree.push((MARKER.into(), config_json(arch, files)?));
     Ok(tree)
 }

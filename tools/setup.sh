@@ -3,7 +3,7 @@
 # Installs what is missing on a Debian-like machine that has Rust.
 #
 #   tools/setup.sh          what co-simulation needs: verilator, a C++ compiler, make, zlib (for FST traces)
-#   tools/setup.sh test     that, and what the tests need besides: yosys, iverilog, chromium
+#   tools/setup.sh test     that, and what the tests need besides: yosys, iverilog, tclsh, Python with NumPy, chromium
 #
 # Does nothing where everything is there. Uses sudo where it does not run as root.
 set -eu
@@ -32,6 +32,9 @@ test)
     # to look at the report page
     command -v chromium >/dev/null 2>&1 || command -v google-chrome >/dev/null 2>&1 ||
         need chromium-browser chromium
+    need tclsh tcl
+    need python3 python3
+    python3 -c 'import numpy' >/dev/null 2>&1 || packages="$packages python3-numpy"
     ;;
 *) fail "unknown argument $1; use none, or test" ;;
 esac

@@ -4,7 +4,8 @@
 use super::fit;
 use crate::cli::Gen;
 use crate::generate::{self, MemoryBits};
-use crate::{out_dir, Failure};
+use crate::out_dir::{self, Tree};
+use crate::Failure;
 use hdl_gen::fit::Fit;
 use hdl_gen::Arch;
 use std::path::{Path, PathBuf};
@@ -23,11 +24,13 @@ pub fn run(arguments: &Gen) -> Result<String, Failure> {
     let json = tree.iter().find(|(path, _)| path == generate::MARKER).map(|(_, text)| text.clone());
     match json {
         Some(text) if arguments.json => Ok(text),
-        _ => Ok(summary(&arch, &expected, &dir, tree.len() - 2)),
+        _ => Ok(summary(&arch, &expected, &dir, &tree)),
     }
 }
 
-fn summary(arch: &Arch, expected: &Fit, dir: &Path, files: usize) -> String {
+fn summary(arch: &Arch, expected: &Fit, dir: &Path, tree: &Tree) -> String {
+    let below = |folder: &str| tree.iter().filter(|(path, _)| path.starts_with(folder)).count();
+    let vivado = if below("vivado/") > 0 { "vivado/*.tcl; " } else { "" };
     let memory = MemoryBits::new(arch);
     let config = &arch.config;
     let peak = |bits: u64| {
@@ -41,7 +44,7 @@ fn summary(arch: &Arch, expected: &Fit, dir: &Path, files: usize) -> String {
          rate     {one}, {four}, {eight}; {top_rate:.2} binary TOPS\n\
          memory   {total} kbit: banks {banks}, weights {weights}, accumulators {acc}, parameters {params}\n\
          expected {resources}\n\
-         written  {dir}: rtl/files.f with {files} Verilog files, top {top}; config.json\n",
+         written  {dir}: rtl/files.f with {files} Verilog files, top {top}; {vivado}config.json\n",
         name = config.name,
         part = config.device.part,
         mhz = config.device.clock_mhz,
@@ -61,6 +64,7 @@ fn summary(arch: &Arch, expected: &Fit, dir: &Path, files: usize) -> String {
         params = memory.parameters.div_ceil(1024),
         resources = fit::line(expected),
         dir = dir.display(),
+        files = below("rtl/") - 1,
         top = generate::TOP,
     )
 }

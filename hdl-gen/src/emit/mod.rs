@@ -17,6 +17,7 @@ pub mod array;
 pub mod compute;
 pub mod control;
 pub mod post;
+pub mod vivado;
 
 use crate::arch::Arch;
 use crate::isa::{Field, INSTRUCTIONS};
@@ -98,6 +99,23 @@ fn ident(mnemonic: &str) -> String {
 
 /// Renders `template` (its text) into the file `name`, with `x` as the unit's own variables.
 pub fn render<X: Serialize>(arch: &Arch, name: &str, template: &str, x: &X) -> Result<RtlFile, EmitError> {
+    let body = render_body(arch, name, template, x)?;
+    Ok(RtlFile { name: name.into(), text: format!("{}{}", banner(arch), align::align(&body)) })
+}
+
+/// The same for a language whose comments begin with `comment`; nothing is aligned.
+pub fn render_as<X: Serialize>(
+    comment: &str,
+    arch: &Arch,
+    name: &str,
+    template: &str,
+    x: &X,
+) -> Result<RtlFile, EmitError> {
+    let body = render_body(arch, name, template, x)?;
+    Ok(RtlFile { name: name.into(), text: format!("{comment}{}{body}", &banner(arch)[2..]) })
+}
+
+fn render_body<X: Serialize>(arch: &Arch, name: &str, template: &str, x: &X) -> Result<String, EmitError> {
     let fail = |e: tera::Error| EmitError { file: name.into(), reason: error_chain(&e) };
     let vars = Vars {
         a: arch,
@@ -117,8 +135,7 @@ pub fn render<X: Serialize>(arch: &Arch, name: &str, template: &str, x: &X) -> R
     tera.set_delimiters(delimiters()).map_err(fail)?;
     tera.add_raw_template(name, template).map_err(fail)?;
     let context = tera::Context::from_serialize(&vars).map_err(fail)?;
-    let body = tera.render(name, &context).map_err(fail)?;
-    Ok(RtlFile { name: name.into(), text: format!("{}{}", banner(arch), align::align(&body)) })
+    tera.render(name, &context).map_err(fail)
 }
 
 /// A Verilog file that is the same for every configuration.
