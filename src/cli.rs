@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! The command line.
 
+use crate::isa_constants::Language;
 use crate::picture::{Channels, Resize, Rule};
 use crate::report::page;
 use crate::Failure;
@@ -297,4 +298,7 @@ pub struct Isa {
     /// As the page docs/isa.md
     #[arg(long)]
     pub markdown: bool,
+    /// Registers and error codes as constants of a language, as the drivers have them
+    #[arg(long, value_enum, value_name = "LANGUAGE", conflicts_with = "markdown")]
+    pub constants: Option<Language>,
 }

@@ -10,6 +10,7 @@ pub mod engine;
 pub mod evaluate;
 pub mod failure;
 pub mod generate;
+pub mod isa_constants;
 pub mod isa_doc;
 pub mod out_dir;
 pub mod out_file;

@@ -13,6 +13,20 @@ fn isa_page_is_made_from_the_instruction_table() {
 }
 
 #[test]
+fn constants_of_the_drivers_are_made_from_the_register_map() {
+    let files = [
+        ("c", "drivers/c/brickwork_regs.h"),
+        ("python", "drivers/python/brickwork/regs.py"),
+        ("rust", "drivers/rust/src/regs.rs"),
+    ];
+    for (language, file) in files {
+        let output = brickwork(&["isa", "--constants", language]);
+        assert!(output.status.success());
+        golden(&repo(file), &String::from_utf8(output.stdout).unwrap());
+    }
+}
+
+#[test]
 fn schema_file_is_made_from_the_configuration() {
     let output = brickwork(&["schema"]);
     assert!(output.status.success());

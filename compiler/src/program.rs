@@ -64,6 +64,17 @@ pub struct TensorInfo {
     /// An input that is stored in another arrangement.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gather: Option<Gather>,
+    /// What codes mean, where the model has one scale for all of them: for drivers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quant: Option<Quant>,
+}
+
+/// Real number of a code: `scale * (code - zero_point)`.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Quant {
+    pub scale: f64,
+    pub zero_point: i32,
 }
 
 /// How an input `[h, w, c]` is stored: a stored pixel holds, for every row offset, for every column offset, the channels of one

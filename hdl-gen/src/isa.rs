@@ -15,7 +15,10 @@
 
 mod registers;
 
-pub use registers::{Access, ErrorCode, Register, ERRORS, ID_VALUE, REGISTERS, VERSION_VALUE};
+pub use registers::{
+    Access, ErrorCode, Flag, Register, CTRL_RESET, CTRL_START, ERRORS, FLAGS, ID_VALUE, REGISTERS,
+    STATUS_BUSY, STATUS_DONE, STATUS_ERROR, VERSION_VALUE,
+};
 
 use std::fmt;
 

@@ -8,11 +8,11 @@ mod gen;
 mod run;
 mod verify;
 
-use crate::cli::{Cli, Command, Common};
+use crate::cli::{Cli, Command, Common, Isa};
 use crate::evaluate::Evaluated;
 use crate::report::facts::Facts;
 use crate::report::{page, Report};
-use crate::{isa_doc, schema_doc, table, Failure};
+use crate::{isa_constants, isa_doc, schema_doc, table, Failure};
 use brickwork_compiler::import::Imported;
 use hdl_gen::{Arch, Config};
 use std::io::Write;
@@ -37,6 +37,7 @@ pub fn run(cli: &Cli) -> Result<Outcome, Failure> {
         Command::Disasm(arguments) => print(&disasm::run(arguments)?),
         Command::Schema(arguments) if arguments.markdown => print(&schema_doc::markdown()),
         Command::Schema(_) => print(&Config::json_schema()),
+        Command::Isa(Isa { constants: Some(language), .. }) => print(&isa_constants::text(*language)),
         Command::Isa(arguments) if arguments.markdown => print(&isa_doc::markdown()),
         Command::Isa(_) => print(&isa_doc::text()),
     }

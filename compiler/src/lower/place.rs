@@ -9,8 +9,8 @@ use super::layout::{beats_per_bank_word, Layout};
 use super::prepare::{copy_stage, Prepared};
 use super::stage::{merge_units, Feed, Stage};
 use super::Options;
-use crate::ir::{Graph, TensorId};
-use crate::program::{Place, PlaceKind, TensorForm, TensorInfo};
+use crate::ir::{Graph, Tensor, TensorId};
+use crate::program::{Place, PlaceKind, Quant, TensorForm, TensorInfo};
 use hdl_gen::Arch;
 use std::ops::Range;
 
@@ -280,6 +280,9 @@ impl Plan {
 fn info(folded: &Folded, t: TensorId, offset: usize, form: TensorForm) -> TensorInfo {
     let tensor = &folded.graph.tensors[t];
     let gather = folded.gathers.get(&t).cloned();
+    // Importers that know no scale say 1 and 0.
+    let Tensor { scale, zero_point, .. } = *tensor;
+    let known = scale != 1.0 || zero_point != 0;
     TensorInfo {
         name: tensor.name.clone(),
         id: t,
@@ -288,6 +291,7 @@ fn info(folded: &Folded, t: TensorId, offset: usize, form: TensorForm) -> Tensor
         offset,
         form,
         gather,
+        quant: known.then_some(Quant { scale, zero_point }),
     }
 }
 

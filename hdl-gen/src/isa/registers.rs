@@ -61,6 +61,45 @@ pub const REGISTERS: &[Register] = &[
     r("WGT_BUSY", 0x60, Access::ReadOnly, "cycles in which weights were shifted in"),
 ];
 
+/// A flag of a register.
+#[derive(Clone, Copy, Debug)]
+pub struct Flag {
+    pub register: &'static str,
+    pub name: &'static str,
+    pub bit: u32,
+}
+
+impl Flag {
+    pub const fn mask(&self) -> u32 {
+        1 << self.bit
+    }
+}
+
+const fn flag(register: &'static str, name: &'static str, bit: u32) -> Flag {
+    Flag { register, name, bit }
+}
+
+/// Flags of CTRL: begins a run; breaks one off.
+pub const CTRL_START: Flag = flag("CTRL", "START", 0);
+pub const CTRL_RESET: Flag = flag("CTRL", "RESET", 1);
+/// Flags of STATUS.
+pub const STATUS_BUSY: Flag = flag("STATUS", "BUSY", 0);
+pub const STATUS_DONE: Flag = flag("STATUS", "DONE", 1);
+pub const STATUS_ERROR: Flag = flag("STATUS", "ERROR", 2);
+
+/// All flags.
+pub const FLAGS: &[Flag] = &[
+    CTRL_START,
+    CTRL_RESET,
+    STATUS_BUSY,
+    STATUS_DONE,
+    STATUS_ERROR,
+    flag("IRQ_ENABLE", "DONE", 0),
+    flag("IRQ_ENABLE", "ERROR", 1),
+    flag("IRQ_STATUS", "DONE", 0),
+    flag("IRQ_STATUS", "ERROR", 1),
+];
+
 /// What stops a run. The discriminant is the value of `ERROR_CODE`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u32)]
@@ -125,6 +164,17 @@ mod tests {
             assert_eq!(ErrorCode::from_bits(i as u32), Some(*code));
         }
         assert_eq!(ErrorCode::from_bits(ERRORS.len() as u32), None);
+    }
+
+    #[test]
+    fn flags_are_those_that_the_documentation_names() {
+        for flag in FLAGS {
+            let register = REGISTERS.iter().find(|r| r.name == flag.register).expect("the register exists");
+            let text = format!("bit {}", flag.bit);
+            let at = register.doc.find(&text).unwrap_or_else(|| panic!("{}: no {text}", register.name));
+            let name = register.doc[at + text.len()..].split(',').next().unwrap_or("").to_ascii_uppercase();
+            assert!(name.ends_with(flag.name), "{}.{}: {name}", flag.register, flag.name);
+        }
     }
 
     #[test]

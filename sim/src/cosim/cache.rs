@@ -42,6 +42,8 @@ const FLAGS: &[&str] = &[
 ];
 /// Flags of a build that can record waveforms.
 const TRACE_FLAGS: &[&str] = &["--trace-fst", "--trace-structs"];
+/// Flags of a build as a shared library.
+const LIBRARY_FLAGS: &[&str] = &["-CFLAGS", "-fPIC", "-LDFLAGS", "-shared"];
 /// The C++ compiler runs with full optimization only on what runs in every cycle.
 const MAKE_FLAGS: &[&str] = &["-j", "2", "OPT_FAST=-O3", "OPT_SLOW=-O0", "OPT_GLOBAL=-O2"];
 /// Names of the executable and of the file that holds its [`BuildCost`] in their directory.
@@ -88,6 +90,16 @@ pub struct Sources {
     /// C++ files, the first one has `main`, and settings (`.vlt`).
     pub harness: Vec<RtlFile>,
     pub trace: bool,
+    /// A shared library instead of an executable.
+    pub library: bool,
+}
+
+impl Sources {
+    /// Flags beside [`FLAGS`].
+    fn flags(&self) -> Vec<&str> {
+        let chosen = |wanted, flags: &'static [&'static str]| if wanted { flags } else { &[] };
+        [chosen(self.trace, TRACE_FLAGS), chosen(self.library, LIBRARY_FLAGS)].concat()
+    }
 }
 
 /// Where executables are kept: `$BRICKWORK_CACHE`, else `$XDG_CACHE_HOME/brickwork`, else `$HOME/.cache/brickwork`, else
@@ -161,9 +173,7 @@ fn build(work: &Path, sources: &Sources) -> Result<BuildCost, CosimError> {
     let log = work.join("build.log");
     let mut verilate = Command::new(verilator());
     verilate.current_dir(work).args(FLAGS).args(["--Mdir", "obj"]).arg(&sources.harness[0].name);
-    if sources.trace {
-        verilate.args(TRACE_FLAGS);
-    }
+    verilate.args(sources.flags());
     let settings = sources.harness.iter().filter(|f| f.name.ends_with(".vlt"));
     verilate.args(settings.map(|f| format!("obj/{}", f.name)));
     verilate.args(sources.rtl.iter().map(|f| format!("rtl/{}", f.name)));
@@ -212,8 +222,7 @@ fn run_step(
 fn content_hash(sources: &Sources, version: &str) -> u128 {
     let files = sources.rtl.iter().chain(&sources.harness);
     let parts = files.flat_map(|f| [f.name.as_str(), f.text.as_str()]);
-    let trace = if sources.trace { TRACE_FLAGS } else { &[] };
-    let flags = FLAGS.iter().chain(MAKE_FLAGS).chain(trace).copied();
+    let flags = FLAGS.iter().chain(MAKE_FLAGS).copied().chain(sources.flags());
     let mut hash = 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d_u128;
     for part in parts.chain(flags).chain([version]) {
         for byte in part.bytes().chain([0]) {
@@ -229,7 +238,7 @@ mod tests {
 
     fn sources(text: &str, trace: bool) -> Sources {
         let file = |name: &str, text: &str| RtlFile { name: name.into(), text: text.into() };
-        Sources { rtl: vec![file("a.v", text)], harness: vec![file("h.cpp", "x")], trace }
+        Sources { rtl: vec![file("a.v", text)], harness: vec![file("h.cpp", "x")], trace, library: false }
     }
 
     #[test]
@@ -238,6 +247,7 @@ mod tests {
         assert_eq!(base, content_hash(&sources("a", false), "5.006"));
         assert_ne!(base, content_hash(&sources("b", false), "5.006"));
         assert_ne!(base, content_hash(&sources("a", true), "5.006"));
+        assert_ne!(base, content_hash(&Sources { library: true, ..sources("a", false) }, "5.006"));
         assert_ne!(base, content_hash(&sources("a", false), "5.048"));
     }
 }

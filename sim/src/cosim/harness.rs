@@ -48,6 +48,17 @@ pub fn files(arch: &Arch) -> Result<Vec<RtlFile>, EmitError> {
     ])
 }
 
+/// The same as a library that drivers link with (`model.h`); the first file is compiled, it includes the others.
+pub fn library_files(arch: &Arch) -> Result<Vec<RtlFile>, EmitError> {
+    let mut all = vec![emit::fixed(arch, "model.cpp", include_str!("../../harness/model.cpp"))];
+    all.push(emit::fixed(arch, "model.h", MODEL_HEADER));
+    all.extend(files(arch)?);
+    Ok(all)
+}
+
+/// The C header of the library.
+pub const MODEL_HEADER: &str = include_str!("../../harness/model.h");
+
 #[cfg(test)]
 mod tests {
     use super::*;

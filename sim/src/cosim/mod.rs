@@ -18,7 +18,7 @@ use session::{unexpected, Ran, Session};
 
 use crate::image::{region_base, Counters, Image, MemoryTiming, RunOptions, RunResult, PROGRAM_BASE};
 use hdl_gen::emit::{self, RtlFile};
-use hdl_gen::isa::{ErrorCode, ID_VALUE, REGISTERS, VERSION_VALUE};
+use hdl_gen::isa::{self, ErrorCode, ID_VALUE, REGISTERS, VERSION_VALUE};
 use hdl_gen::Arch;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -132,11 +132,11 @@ pub struct Cosim {
 
 /// Soft resets must be through after so many reads of the status register.
 const RESET_POLLS: u32 = 20_000;
-const STATUS_BUSY: u32 = 1;
-const STATUS_DONE: u32 = 2;
-const STATUS_ERROR: u32 = 4;
-const CTRL_START: u32 = 1;
-const CTRL_RESET: u32 = 2;
+const STATUS_BUSY: u32 = isa::STATUS_BUSY.mask();
+const STATUS_DONE: u32 = isa::STATUS_DONE.mask();
+const STATUS_ERROR: u32 = isa::STATUS_ERROR.mask();
+const CTRL_START: u32 = isa::CTRL_START.mask();
+const CTRL_RESET: u32 = isa::CTRL_RESET.mask();
 
 impl Cosim {
     /// Generates the Verilog of `arch` and builds its simulation, or finds it in the cache.
@@ -149,7 +149,8 @@ impl Cosim {
     /// The same for given Verilog files with a module `brickwork_top` that has the ports of `arch`.
     pub fn build_rtl(arch: &Arch, rtl: Vec<RtlFile>, options: &BuildOptions) -> Result<Cosim, CosimError> {
         let dir = options.cache_dir.clone().unwrap_or_else(cache::default_dir);
-        let sources = cache::Sources { rtl, harness: harness::files(arch)?, trace: options.trace };
+        let sources =
+            cache::Sources { rtl, harness: harness::files(arch)?, trace: options.trace, library: false };
         Ok(Cosim {
             arch: arch.clone(),
             executable: cache::executable(&dir, &sources)?,
@@ -163,7 +164,16 @@ impl Cosim {
     pub fn is_built(arch: &Arch, options: &BuildOptions) -> Result<bool, CosimError> {
         let dir = options.cache_dir.clone().unwrap_or_else(cache::default_dir);
         let (rtl, harness) = (emit::rtl_files(arch)?, harness::files(arch)?);
-        cache::is_built(&dir, &cache::Sources { rtl, harness, trace: options.trace })
+        cache::is_built(&dir, &cache::Sources { rtl, harness, trace: options.trace, library: false })
+    }
+
+    /// Builds the simulation of `arch` as a shared library with the C interface [`harness::MODEL_HEADER`], or finds it in the
+    /// cache: for drivers that run on the Verilog.
+    pub fn library(arch: &Arch, options: &BuildOptions) -> Result<PathBuf, CosimError> {
+        let dir = options.cache_dir.clone().unwrap_or_else(cache::default_dir);
+        let (rtl, harness) = (emit::rtl_files(arch)?, harness::library_files(arch)?);
+        let sources = cache::Sources { rtl, harness, trace: false, library: true };
+        Ok(cache::executable(&dir, &sources)?.path)
     }
 
     /// The simulation's executable; Verilog and build log stand beside it.
