@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! The command line.
 
+use crate::explore::objective::Objective;
 use crate::isa_constants::Language;
 use crate::picture::{Channels, Resize, Rule};
 use crate::report::page;
@@ -32,6 +33,8 @@ pub enum Command {
     Fit(Fit),
     /// Compile a network to a program file and report its layers and cycles
     Compile(Compile),
+    /// Find the configuration that suits a device and some networks, or see what narrower widths would buy
+    Explore(Explore),
     /// Run a network or a program on inputs
     Run(Run),
     /// Run a network on inputs and compare every value; exit status 1 if any differs
@@ -109,6 +112,127 @@ impl Page {
         let given = self.report.clone();
         given.as_deref().map_or(Ok(()), page::check_path)?;
         Ok(given.or_else(|| (!self.no_report).then(|| page::default_path(config, model))))
+    }
+}
+
+const EXPLORE_EXAMPLES: &str = "\
+Examples:
+  brickwork explore models/pretrainedResnet_quant.tflite --device xc7z020
+  brickwork explore models/*.tflite --device xc7z020 --from configs/zynq7020.toml --objective fps-per-lut
+  brickwork explore models/*.tflite --device xc7z020 --jobs 16 -o build/big
+  brickwork explore merge build/big/shard-*/journal.jsonl -o build/big/merged
+  brickwork explore models/pretrainedResnet_quant.tflite --widths --config configs/zynq7020.toml
+
+A search that was ended in any way goes on when the same command is given again. docs/explore.md explains everything.";
+
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true, after_help = EXPLORE_EXAMPLES)]
+pub struct Explore {
+    #[command(subcommand)]
+    pub action: Option<ExploreAction>,
+    #[command(flatten)]
+    pub arguments: ExploreArguments,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ExploreAction {
+    /// Make one result of the journals of several shards, finished or not
+    Merge(Merge),
+}
+
+#[derive(Debug, Args)]
+pub struct Merge {
+    /// Journals of one search (journal.jsonl)
+    #[arg(value_name = "JOURNAL", required = true)]
+    pub journals: Vec<PathBuf>,
+    /// Folder to write
+    #[arg(short, long, value_name = "DIR", default_value = "build/explore")]
+    pub output: PathBuf,
+    /// Print report.json instead of the tables
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct ExploreArguments {
+    /// Networks (.onnx, .tflite)
+    #[arg(value_name = "MODEL", required = true)]
+    pub models: Vec<PathBuf>,
+    /// Device or part that configurations must fit, e.g. xc7z020
+    #[arg(long, value_name = "DEVICE", required_unless_present = "widths")]
+    pub device: Option<String>,
+    /// Clock of the accelerator in MHz
+    #[arg(long, value_name = "MHZ", default_value_t = 150, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub clock: u32,
+    /// Megabytes per second that the memory gives [default: as much as the ports take]
+    #[arg(long, value_name = "MB/S", value_parser = clap::value_parser!(u32).range(1..))]
+    pub bandwidth: Option<u32>,
+    /// What is to be as good as possible
+    #[arg(long, value_enum, default_value_t = Objective::Fps)]
+    pub objective: Objective,
+    /// Most LUTs, in percent of the device's
+    #[arg(long, value_name = "PERCENT", default_value_t = 90, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub fill: u32,
+    /// Configurations with exact cycles after which the search ends
+    #[arg(long, value_name = "N", default_value_t = 3000, value_parser = clap::value_parser!(u32).range(1..))]
+    pub budget: u32,
+    /// Seed of the random choices
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub seed: u64,
+    /// Threads [default: all cores]; they do not change the result
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub threads: Option<u32>,
+    /// Narrow a number, as in rows=4..12 or brick_bits=1; may be repeated
+    #[arg(long, value_name = "FIELD=LO..HI")]
+    pub limit: Vec<String>,
+    /// Configuration to begin and to compare with; may be repeated
+    #[arg(long, value_name = "CONFIG.toml")]
+    pub from: Vec<PathBuf>,
+    /// The part I of N of a search on several machines
+    #[arg(long, value_name = "I/N", default_value = "1/1", value_parser = shard)]
+    pub shard: [u32; 2],
+    /// Write job files for N shards (Slurm, GNU parallel) instead of searching
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub jobs: Option<u32>,
+    /// Replay the networks with other bits of activations x weights on the accelerator of --config
+    #[arg(long, value_name = "AxW,..", num_args = 0..=1, require_equals = true, default_missing_value = "", requires = "config", conflicts_with_all = ["device", "jobs"])]
+    pub widths: Option<String>,
+    /// Configuration file of --widths
+    #[arg(long, value_name = "CONFIG.toml", requires = "widths")]
+    pub config: Option<PathBuf>,
+    /// With --widths, one more replay with the widths of single layers; may be repeated
+    #[arg(long, value_name = "NAME=AxW", requires = "widths")]
+    pub layer: Vec<String>,
+    /// Folder to write; a search that has begun there goes on
+    #[arg(short, long, value_name = "DIR", default_value = "build/explore")]
+    pub output: PathBuf,
+    /// Print report.json or widths.json instead of the tables
+    #[arg(long)]
+    pub json: bool,
+}
+
+fn shard(text: &str) -> Result<[u32; 2], String> {
+    let parts =
+        text.split_once('/').and_then(|(i, n)| Some([i.parse::<u32>().ok()?, n.parse::<u32>().ok()?]));
+    parts.filter(|[i, n]| (1..=*n).contains(i)).ok_or("write I/N with I from 1 to N, as in 2/8".into())
+}
+
+impl ExploreArguments {
+    /// The words of the search behind `brickwork explore`, without shard, threads and folder.
+    pub fn words(&self) -> Vec<String> {
+        let mut words: Vec<String> = self.models.iter().map(|m| m.display().to_string()).collect();
+        let mut add = |name: &str, value: String| words.extend([format!("--{name}"), value]);
+        let objective = self.objective.to_possible_value();
+        self.device.iter().for_each(|d| add("device", d.clone()));
+        add("clock", self.clock.to_string());
+        self.bandwidth.iter().for_each(|b| add("bandwidth", b.to_string()));
+        objective.iter().for_each(|o| add("objective", o.get_name().into()));
+        add("fill", self.fill.to_string());
+        add("budget", self.budget.to_string());
+        add("seed", self.seed.to_string());
+        self.limit.iter().for_each(|l| add("limit", l.clone()));
+        self.from.iter().for_each(|f| add("from", f.display().to_string()));
+        words
     }
 }
 

@@ -8,6 +8,7 @@ pub mod compare;
 pub mod data;
 pub mod engine;
 pub mod evaluate;
+pub mod explore;
 pub mod failure;
 pub mod generate;
 pub mod isa_constants;

@@ -2,6 +2,7 @@
 //! Progress of long work, on standard error and only where that is a terminal.
 
 use indicatif::{ProgressBar, ProgressStyle};
+use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
 /// A line of progress; it goes away with this value.
@@ -20,6 +21,20 @@ impl Progress {
     pub fn bar(text: String, count: usize) -> Progress {
         let style = ProgressStyle::with_template("{msg} [{bar:30}] {pos}/{len}, {eta} left");
         Progress(styled(ProgressBar::new(count as u64).with_message(text), style))
+    }
+
+    /// So many pieces are done, and what there is to say.
+    pub fn set(&self, done: usize, text: &str) {
+        self.0.set_position(done as u64);
+        self.0.set_message(text.to_string());
+    }
+
+    /// A line where there is no terminal that shows the bar.
+    pub fn line(&self, text: &str) {
+        if !std::io::stderr().is_terminal() {
+            // A closed standard error is no reason to stop.
+            let _ = writeln!(std::io::stderr(), "{text}");
+        }
     }
 
     /// One piece is done.

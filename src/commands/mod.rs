@@ -3,6 +3,7 @@
 
 mod compile;
 mod disasm;
+mod explore;
 mod fit;
 mod gen;
 mod run;
@@ -32,6 +33,7 @@ pub fn run(cli: &Cli) -> Result<Outcome, Failure> {
         Command::Gen(arguments) => print(&gen::run(arguments)?),
         Command::Fit(arguments) => print(&fit::run(arguments)?),
         Command::Compile(arguments) => print(&compile::run(arguments)?),
+        Command::Explore(arguments) => print(&explore::run(arguments)?),
         Command::Run(arguments) => print_result(run::run(arguments)?),
         Command::Verify(arguments) => print_result(verify::run(arguments)?),
         Command::Disasm(arguments) => print(&disasm::run(arguments)?),

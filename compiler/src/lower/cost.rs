@@ -3,6 +3,7 @@
 
 use super::layout::{beats_per_bank_word, Layout};
 use super::stage::{mergeable, Stage};
+use crate::ir::Graph;
 use hdl_gen::Arch;
 
 /// Fixed cost of a post.
@@ -53,7 +54,7 @@ pub fn cycles(arch: &Arch, stage: &Stage, planes: u32, merge: usize, to: Destina
         posts += accs * unit.tiles * unit.beats * if unit.mode.add { 3 } else { 1 };
         for pass in &unit.passes {
             let steps = if pass.planes_in_rows { 1 } else { arch.steps(planes) as usize };
-            let shift = if passes > 1 { chunks * (pass.weights.len() + arch.groups as usize) } else { 0 };
+            let shift = if passes > 1 { chunks * (pass.words() + arch.groups as usize) } else { 0 };
             let cycles = (accs * steps).max(shift);
             stream += cycles;
             exclusive += if pass.overwrite { 0 } else { cycles };
@@ -65,6 +66,26 @@ pub fn cycles(arch: &Arch, stage: &Stage, planes: u32, merge: usize, to: Destina
         Destination::Dram(words) => results * (words + groups * BURST_CYCLES),
     };
     stream.max(posts.max(store) + exclusive)
+}
+
+/// Cycles that the stages take at least, whatever the memory does: the steps of all passes, or the slots of all posts and
+/// the steps of the passes that cannot run beside them.
+pub fn least_cycles(arch: &Arch, graph: &Graph, stages: &[Stage]) -> u64 {
+    let (mut stream, mut posts, mut exclusive) = (0, 0, 0);
+    for stage in stages {
+        let accs: usize = stage.grid.iter().chain(&stage.window).product();
+        for unit in &stage.units {
+            posts += accs * unit.tiles * unit.beats * if unit.mode.add { 3 } else { 1 };
+            for pass in &unit.passes {
+                let tensor = &graph.tensors[stage.feeds[pass.feed].tensor];
+                let planes = Layout::new(arch, tensor.shape, tensor.ty).planes;
+                let steps = if pass.planes_in_rows { 1 } else { arch.steps(planes) as usize };
+                stream += accs * steps;
+                exclusive += if pass.overwrite { 0 } else { accs * steps };
+            }
+        }
+    }
+    stream.max(posts + exclusive) as u64
 }
 
 /// The fewest cycles with units merged where they can be, and how many of them in one.

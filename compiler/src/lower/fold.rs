@@ -300,7 +300,7 @@ impl Folder<'_> {
         let mut shapes = vec![(r.conv.input, r.input), (r.conv.output, r.output)];
         shapes.extend(pool.zip(r.pooled).map(|(p, shape)| (p.output, shape)));
         self.swap_shapes(&mut shapes);
-        let context = Context { arch: self.arch, graph: &self.out.graph };
+        let context = Context { arch: self.arch, graph: &self.out.graph, packed: false };
         let stage = context.conv("", &r.conv, pool);
         let tensor = &self.out.graph.tensors[r.conv.input];
         let layout = Layout::new(self.arch, tensor.shape, tensor.ty);

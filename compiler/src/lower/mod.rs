@@ -42,19 +42,43 @@ impl Default for Options {
 ///
 /// Errors: every layer that cannot be done, each with the rule and the value.
 pub fn compile(graph: &Graph, arch: &Arch, options: &Options) -> Result<Program, Vec<CompileError>> {
-    graph.check().map_err(|errors| {
-        errors
-            .into_iter()
-            .map(|e| CompileErrorKind::BadGraph(e.kind.to_string()).at(&e.at))
-            .collect::<Vec<_>>()
-    })?;
-    let mut kept = vec![options.all_tensors; graph.tensors.len()];
-    graph.outputs.iter().for_each(|t| kept[*t] = true);
-    let folded = fold::fold(graph, arch, options, &kept);
-    kept.resize(folded.graph.tensors.len(), false);
-    let prepared = prepare::prepare(&folded, arch, options, &kept)?;
-    let plan = place::place(&folded, arch, prepared, options)?;
-    emit::emit(&folded, arch, plan).map_err(|e| vec![e])
+    Planned::new(graph, arch, options)?.program(arch).map_err(|e| vec![e])
+}
+
+/// A network with everything decided but the depths of the weight, tap and parameter buffers, the ports and the queues.
+pub struct Planned {
+    folded: fold::Folded,
+    plan: place::Plan,
+}
+
+impl Planned {
+    /// Folds, prepares and places. Errors: as [`compile`].
+    pub fn new(graph: &Graph, arch: &Arch, options: &Options) -> Result<Planned, Vec<CompileError>> {
+        graph.check().map_err(|errors| {
+            errors
+                .into_iter()
+                .map(|e| CompileErrorKind::BadGraph(e.kind.to_string()).at(&e.at))
+                .collect::<Vec<_>>()
+        })?;
+        let mut kept = vec![options.all_tensors; graph.tensors.len()];
+        graph.outputs.iter().for_each(|t| kept[*t] = true);
+        let folded = fold::fold(graph, arch, options, &kept);
+        kept.resize(folded.graph.tensors.len(), false);
+        let prepared = prepare::prepare(&folded, arch, options, &kept)?;
+        let plan = place::place(&folded, arch, prepared, options)?;
+        Ok(Planned { folded, plan })
+    }
+
+    /// The program. `arch` may differ from that of [`Planned::new`] in what [`Planned`] leaves open.
+    pub fn program(&self, arch: &Arch) -> Result<Program, CompileError> {
+        emit::emit(&self.folded, arch, &self.plan)
+    }
+
+    /// Cycles that no machine with the arrays and memories of [`Planned::new`] stays below: passes follow one another, and
+    /// passes that accumulate do not run beside a `post`.
+    pub fn least_cycles(&self, arch: &Arch) -> u64 {
+        cost::least_cycles(arch, &self.folded.graph, &self.plan.stages)
+    }
 }
 
 #[cfg(test)]

@@ -33,6 +33,8 @@ struct Selection {
 pub struct Context<'a> {
     pub arch: &'a Arch,
     pub graph: &'a Graph,
+    /// Weights are wanted, not only how many.
+    pub packed: bool,
 }
 
 type Result<T> = std::result::Result<T, Kind>;
@@ -137,14 +139,19 @@ impl Context<'_> {
         let sum_column = conv.groups == 1 && (!padded || conv.pad_code == 0 || ic.is_multiple_of(lanes));
         let mode = weight_mode(self.arch, &conv.weights, x, sum_column)?;
         self.check_requant(&conv.requant, conv.output, channel_bounds(&conv.weights, x).into_iter())?;
-        let in_time = self.conv_stage(name, conv, pool, mode, None);
-        let Some((planes, mode)) = self.conv_planes(conv, &mode) else { return Ok(in_time) };
-        let in_rows = self.conv_stage(name, conv, pool, mode, Some(planes));
-        let cost = |stage: &Stage| {
-            let to = Destination::of(self.arch, &self.layout(stage.output));
-            cost::best_merge(self.arch, stage, planes, to).0
+        let Some((planes, in_rows)) = self.conv_planes(conv, &mode) else {
+            return Ok(self.conv_stage(name, conv, pool, mode, None));
         };
-        Ok(if cost(&in_rows) < cost(&in_time) { in_rows } else { in_time })
+        let sketch = Context { packed: false, ..*self };
+        let cost = |mode: WeightMode, in_rows: Option<u32>| {
+            let stage = sketch.conv_stage(name, conv, pool, mode, in_rows);
+            let to = Destination::of(self.arch, &self.layout(stage.output));
+            cost::best_merge(self.arch, &stage, planes, to).0
+        };
+        Ok(match cost(in_rows, Some(planes)) < cost(mode, None) {
+            true => self.conv_stage(name, conv, pool, in_rows, Some(planes)),
+            false => self.conv_stage(name, conv, pool, mode, None),
+        })
     }
 
     /// A convolution in a weight mode. `planes`: those of the input, to be spread over rows.
@@ -165,6 +172,7 @@ impl Context<'_> {
             taps: tap_grid([kh, kw], conv.dilation),
             planes: planes.map(|p| (p, self.ty(conv.input).signed)),
             mode,
+            packed: self.packed,
             channels: Box::new(move |o| o / ocg * icg..(o / ocg + 1) * icg),
             weight: Box::new(move |o, tap, i| weights[(o * kh * kw + tap) * icg + i - o / ocg * icg]),
         };
@@ -362,6 +370,7 @@ impl Context<'_> {
             taps: vec![[0, 0]],
             planes: selection.in_rows.then(|| (self.layout(tensor).planes, signed)),
             mode: WeightMode { signed: selection.in_rows && signed, ..selection.mode },
+            packed: self.packed,
             channels: Box::new(move |o| match channel(o) {
                 Some(c) if c < channels => c..c + 1,
                 _ => 0..0,
@@ -624,6 +633,7 @@ impl Context<'_> {
                     taps: pixels.clone().map(|p| [p / w, p % w]).collect(),
                     planes: None,
                     mode: WeightMode::select(self.arch),
+                    packed: self.packed,
                     channels: Box::new(move |o| flat(o) % c..flat(o) % c + 1),
                     weight: Box::new(move |o, tap, _| (flat(o) / c == pixels.start + tap) as i32),
                 };

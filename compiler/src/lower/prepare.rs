@@ -31,7 +31,7 @@ pub fn prepare(
     kept: &[bool],
 ) -> Result<Prepared, Vec<CompileError>> {
     let graph = &folded_graph.graph;
-    let cx = Context { arch, graph };
+    let cx = Context { arch, graph, packed: true };
     let readers = readers(graph);
     let mut root: Vec<TensorId> = (0..graph.tensors.len()).collect();
     let mut folded = vec![None; graph.tensors.len()];
@@ -94,7 +94,8 @@ pub fn prepare(
 pub fn copy_stage(graph: &Graph, arch: &Arch, tensor: TensorId) -> Result<Stage, CompileError> {
     let copy = Copy { input: tensor, output: tensor, first_channel: 0, upsample: 1, requant: None };
     let name = &graph.tensors[tensor].name;
-    let stage = Context { arch, graph }.copy(name, &copy).map_err(|k: CompileErrorKind| k.at(name))?;
+    let context = Context { arch, graph, packed: true };
+    let stage = context.copy(name, &copy).map_err(|k: CompileErrorKind| k.at(name))?;
     Ok(Stage { export_only: true, ..stage })
 }
 

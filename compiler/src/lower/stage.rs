@@ -2,7 +2,6 @@
 //! A stage: one run of passes and `post`s that makes one tensor (or a part of one), before tiling and addresses.
 
 use super::bounds::WeightMode;
-use super::layout::put_bits;
 use super::nest::Geometry;
 use crate::ir::{ChannelParams, Rounding, TensorId};
 use hdl_gen::isa::WindowOp;
@@ -37,7 +36,7 @@ pub struct PassSpec {
     pub feed: usize,
     pub pairs: Vec<Pair>,
     pub groups: u32,
-    /// Buffer words in shift order, `pairs.len() * groups`.
+    /// Buffer words in shift order, [`PassSpec::words`] of them; empty where the sources are not packed.
     pub weights: Vec<Vec<u64>>,
     pub wgt_signed: bool,
     /// Each row reads one plane, in a single step; the weights carry the place values.
@@ -46,6 +45,13 @@ pub struct PassSpec {
     pub shift8: bool,
     /// Which accumulator area of the item: operand * tiles + tile.
     pub area: usize,
+}
+
+impl PassSpec {
+    /// Buffer words of its weights.
+    pub fn words(&self) -> usize {
+        self.pairs.len() * self.groups as usize
+    }
 }
 
 /// What one `post` handles: whole channel blocks.
@@ -122,6 +128,8 @@ pub struct Source<'a> {
     /// negative; `None`: planes one after another in time.
     pub planes: Option<(u32, bool)>,
     pub mode: WeightMode,
+    /// Weights are wanted, not only how many.
+    pub packed: bool,
     /// Input channels that output channel `oc` may use.
     pub channels: Box<dyn Fn(usize) -> Range<usize> + 'a>,
     /// Weight of output channel, tap, input channel.
@@ -377,21 +385,27 @@ fn pack_weights(
     let log2 = source.mode.log2;
     let slots: Vec<_> = (0..channels.len()).map(|c| arch.acc_slot(log2, c as u32)).collect();
     let groups = slots.iter().map(|s| s.group + 1).max().unwrap_or(1);
+    if !source.packed {
+        return (Vec::new(), groups);
+    }
     let word_len = arch.wgt_word_bits.div_ceil(64) as usize;
     let mut words = vec![vec![0u64; word_len]; pairs.len() * groups as usize];
-    let planes = 1u32 << log2;
     let lanes = arch.lanes as usize;
+    // where the bits of a weight in lane 0 of a channel in column 0 of its group stand
+    let places: Vec<usize> = (0..1u32 << log2)
+        .map(|k| (k / arch.brick_bits * arch.act_bits + k % arch.brick_bits) as usize)
+        .collect();
     for (row, (pair, tap)) in pairs.iter().enumerate() {
         for (oc, slot) in channels.clone().zip(&slots) {
             let word = &mut words[row * groups as usize + (groups - 1 - slot.group) as usize];
+            let column = (slot.column * arch.act_bits) as usize;
             let r = (source.channels)(oc);
             for ic in r.start.max(pair.block * lanes)..r.end.min((pair.block + 1) * lanes) {
                 let code = weight_code(source, pair.plane, (oc, *tap, ic), shift);
-                for k in (0..planes).filter(|k| code >> k & 1 == 1) {
-                    let column = slot.column + k / arch.brick_bits;
-                    let lane = (ic % lanes) as u32;
-                    let bit = column * arch.act_bits + lane * arch.brick_bits + k % arch.brick_bits;
-                    put_bits(word, bit as usize, 1, 1);
+                let lane = column + ic % lanes * arch.brick_bits as usize;
+                for (k, place) in places.iter().enumerate() {
+                    let bit = lane + place;
+                    word[bit / 64] |= ((code >> k & 1) as u64) << (bit % 64);
                 }
             }
         }
@@ -445,6 +459,7 @@ mod tests {
                 taps: vec![[0, 0], [0, 1], [1, 0]],
                 planes: None,
                 mode,
+                packed: true,
                 channels: Box::new(|_| 0..11),
                 weight: Box::new(weight),
             };
@@ -476,6 +491,7 @@ mod tests {
             taps: (0..9).map(|i| [i / 3, i % 3]).collect(),
             planes: None,
             mode,
+            packed: true,
             channels: Box::new(|_| 0..8),
             weight: Box::new(|_, _, _| -300),
         };

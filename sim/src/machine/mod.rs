@@ -67,6 +67,13 @@ impl Machine {
         (result, recording)
     }
 
+    /// The cycles alone, as fast as possible.
+    pub fn cycles(arch: &Arch, program: &[Instr], options: &RunOptions) -> RunResult {
+        let run = Run { values: false, ..Run::new(arch, options) };
+        let mut image = Image { program: program.to_vec(), ..Image::default() };
+        Machine::new(arch).finish(run, &mut image).0
+    }
+
     fn finish(&mut self, mut run: Run, image: &mut Image) -> (RunResult, Recording) {
         while run.result.is_none() {
             run.cycle(&self.arch, &mut self.buffers, image);
@@ -78,6 +85,8 @@ impl Machine {
 /// State of the accelerator in one run.
 struct Run {
     now: u64,
+    /// Jumps over cycles in which nothing happens.
+    skips: bool,
     watchdog: u64,
     give_up: u64,
     dispatcher: Dispatcher,
@@ -105,6 +114,7 @@ impl Run {
         let (wgt, pass) = compute_units(arch);
         Run {
             now: 0,
+            skips: true,
             watchdog: options.watchdog_cycles as u64,
             give_up: GIVE_UP_CYCLES + 4 * options.timing.latency_cycles as u64,
             dispatcher: Dispatcher::new(arch, options),
@@ -130,7 +140,8 @@ impl Run {
         let offered = Queue::ALL.map(|q| self.queues.offered(q));
         let accepted: [Option<Command>; 4] =
             std::array::from_fn(|q| offered[q].filter(|c| self.ready(Queue::ALL[q], c)));
-        if accepted.iter().all(Option::is_none) && !self.overflow && self.skip(&offered) {
+        let idle = accepted.iter().all(Option::is_none) && !self.overflow;
+        if self.skips && idle && self.skip(&offered) {
             return;
         }
         let bank_ready = !self.post.writes_bank();
@@ -260,10 +271,18 @@ impl Run {
         }
     }
 
+    /// Cycles without progress that are too many.
+    fn limit(&self) -> u64 {
+        if self.watchdog == 0 {
+            self.give_up
+        } else {
+            self.watchdog
+        }
+    }
+
     /// The watchdog's error is due in this cycle.
     fn bitten(&self) -> bool {
-        let limit = if self.watchdog == 0 { self.give_up } else { self.watchdog };
-        !self.progress && self.idle >= limit
+        !self.progress && self.idle >= self.limit()
     }
 
     fn finish(&mut self, error: Option<(ErrorCode, u32)>) {
@@ -281,38 +300,135 @@ impl Run {
         if !still {
             return false;
         }
-        let limit = if self.watchdog == 0 { self.give_up } else { self.watchdog };
-        let feeds = self.feeds(true);
-        let moving = feeds != [false; 4];
-        // The cycle in which the watchdog bites, and the first one without progress, are stepped.
-        let patience = match (moving, self.progress) {
-            (true, true) => u64::MAX,
-            (false, false) => limit.saturating_sub(self.idle),
-            _ => 0,
-        };
-        let cycles = [
-            patience,
+        let others = [
             self.dispatcher.quiet_cycles(|q| self.queues.has_room(q)),
             self.load.quiet_cycles(),
             self.wgt.quiet_cycles(),
             self.pass.quiet_cycles(),
-            self.post.quiet_cycles(),
             u32::MAX as u64,
         ]
         .into_iter()
         .min()
         .expect("not empty");
+        let post = self.post.quiet_cycles();
+        if others > 0 && post == 0 {
+            return self.post_alone(others, offered);
+        }
+        let feeds = self.feeds(true);
+        let moving = feeds != [false; 4];
+        // The cycle in which the watchdog bites, and the first one without progress, are stepped.
+        let patience = match (moving, self.progress) {
+            (true, true) => u64::MAX,
+            (false, false) => self.limit().saturating_sub(self.idle),
+            _ => 0,
+        };
+        let cycles = patience.min(others).min(post);
         if cycles == 0 {
             return false;
         }
         self.count(cycles as u32, offered, feeds);
-        self.dispatcher.skip(cycles);
-        self.load.skip(cycles);
-        self.wgt.skip(cycles);
-        self.pass.skip(cycles);
+        self.skip_others(cycles);
         self.post.skip(cycles);
         self.idle += if moving { 0 } else { cycles };
         self.now += cycles;
         true
+    }
+
+    /// Up to `most` cycles in which post-processing works and nobody else does; `false`: there are none.
+    fn post_alone(&mut self, most: u64, offered: &[Option<Command>; 4]) -> bool {
+        let start = self.now;
+        let mut feeds = self.feeds(true);
+        while self.now - start < most && self.post.is_inside() && !self.bitten() {
+            feeds[Queue::Post.index()] = self.post.feeds();
+            self.count(1, offered, feeds);
+            let signal = self.post.tick(None);
+            debug_assert_eq!(signal, 0, "inside a post");
+            self.idle = if self.progress { 0 } else { self.idle + 1 };
+            self.progress = feeds != [false; 4];
+            self.now += 1;
+        }
+        self.skip_others(self.now - start);
+        self.now > start
+    }
+
+    /// Lets time pass for all units but post-processing.
+    fn skip_others(&mut self, cycles: u64) {
+        self.dispatcher.skip(cycles);
+        self.load.skip(cycles);
+        self.wgt.skip(cycles);
+        self.pass.skip(cycles);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use brickwork_compiler::ir::{Conv, Graph, IntType, Node, Op, Requant, Rounding, Tensor, Weights};
+    use brickwork_compiler::lower::{compile, Options};
+    use hdl_gen::numfmt::ChannelParams;
+    use hdl_gen::Config;
+
+    /// Two convolutions of `channels` channels.
+    fn network(channels: usize, side: usize) -> Graph {
+        let ty = IntType { bits: 8, signed: true };
+        let shape = [side, side, channels];
+        let tensor = |name: &str| Tensor { name: name.into(), shape, ty, scale: 1.0, zero_point: 0 };
+        let params = ChannelParams { bias: 1, multiplier: 1 << 30, addend: 0, shift: 9 };
+        let conv = |input| Conv {
+            input,
+            output: input + 1,
+            weights: Weights {
+                shape: [channels, 3, 3, channels],
+                data: (0..channels * 9 * channels).map(|i| (i % 251) as i32 - 125).collect(),
+                ty,
+                bipolar: false,
+            },
+            stride: [1, 1],
+            dilation: [1, 1],
+            pads: [1; 4],
+            pad_code: 0,
+            groups: 1,
+            requant: Requant {
+                channels: vec![params; channels],
+                rounding: Rounding::HalfUp,
+                zero_point: 0,
+                clamp: (-128, 127),
+                table: None,
+                raw: false,
+            },
+        };
+        Graph {
+            name: "two".into(),
+            tensors: ["x", "y", "z"].map(tensor).to_vec(),
+            nodes: [0, 1].map(|i| Node { name: format!("{i}"), op: Op::Conv(conv(i)) }).to_vec(),
+            inputs: vec![0],
+            outputs: vec![2],
+        }
+    }
+
+    #[test]
+    fn skipping_and_leaving_the_data_out_change_no_cycle_and_no_counter() {
+        let configs = [
+            include_str!("../../../configs/tiny.toml"),
+            include_str!("../../../configs/odd.toml"),
+            include_str!("../../../configs/bitfusion.toml"),
+        ];
+        for text in configs {
+            let arch = Arch::new(&Config::from_toml(text, "test").expect("a shipped configuration"));
+            for (channels, side, all_tensors) in [(5, 9, false), (24, 7, true), (17, 12, true)] {
+                let options = Options { all_tensors, ..Options::default() };
+                let program = compile(&network(channels, side), &arch, &options).expect("it compiles");
+                let mut image = Image::new(&program, &[vec![3; side * side * channels]]).expect("an input");
+                for watchdog_cycles in [0, 60] {
+                    let options = RunOptions { watchdog_cycles, ..RunOptions::default() };
+                    let stepped = Run { skips: false, ..Run::new(&arch, &options) };
+                    let expected = Machine::new(&arch).finish(stepped, &mut image).0;
+                    let place = format!("{}: {channels} channels, {options:?}", arch.config.name);
+                    assert_eq!(Machine::cycles(&arch, &program.instrs, &options), expected, "{place}");
+                    assert_eq!(Machine::time(&arch, &program.instrs, &options).0, expected, "{place}");
+                    assert_eq!(Machine::new(&arch).run(&mut image, &options), expected, "{place}");
+                }
+            }
+        }
     }
 }

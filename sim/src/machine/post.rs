@@ -28,6 +28,11 @@ impl PostUnit {
         PostUnit { function: PostFunction::new(arch, options), timing: PostTiming::new(arch, options) }
     }
 
+    /// The next cycle changes nothing that others see: a `post` is under way, does not end, and there is no error.
+    pub fn is_inside(&self) -> bool {
+        self.timing.is_inside()
+    }
+
     /// An error stops the machine with the cycle that was ticked last: what the present `post` has not sent is not stored.
     /// The unit is of no further use.
     pub fn abandon(&mut self, regions: &mut [Vec<u8>; 4]) {

@@ -37,9 +37,9 @@ const CHUNKS: usize = 4;
 const LEAST_ACCUMULATORS: usize = 32;
 
 /// Makes the program.
-pub fn emit(folded: &Folded, arch: &Arch, plan: Plan) -> std::result::Result<Program, CompileError> {
+pub fn emit(folded: &Folded, arch: &Arch, plan: &Plan) -> std::result::Result<Program, CompileError> {
     let graph = &folded.graph;
-    let mut e = Emitter::new(folded, arch, &plan);
+    let mut e = Emitter::new(folded, arch, plan);
     let mut layers = Vec::new();
     for (i, stage) in plan.stages.iter().enumerate() {
         let layer = e.stage(i, stage).map_err(|k| k.at(&stage.name))?;
@@ -58,11 +58,11 @@ pub fn emit(folded: &Folded, arch: &Arch, plan: Plan) -> std::result::Result<Pro
         input_bytes: plan.input_bytes,
         output_bytes: plan.output_bytes,
         scratch_bytes: plan.scratch_bytes,
-        inputs: plan.inputs,
-        outputs: plan.outputs,
-        intermediates: plan.intermediates,
+        inputs: plan.inputs.clone(),
+        outputs: plan.outputs.clone(),
+        intermediates: plan.intermediates.clone(),
         layers,
-        places: plan.places,
+        places: plan.places.clone(),
     };
     proof::check(arch, &info, constants.len(), &instrs).map_err(|k| k.at(&graph.name))?;
     Ok(Program { info, instrs, constants })
