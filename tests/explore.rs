@@ -85,9 +85,11 @@ fn cycles_of_a_search_are_those_of_the_full_compiler_and_no_bound_is_above_them(
 }
 
 /// A small search: TFC on a few arrays of the xc7z010.
-const SMALL: [&str; 14] = [
+const SMALL: [&str; 16] = [
     "explore",
     "models/TFC_1W2A.onnx",
+    "--budget",
+    "70",
     "--device",
     "xc7z010",
     "--clock",
@@ -104,7 +106,7 @@ const SMALL: [&str; 14] = [
 
 fn explore(dir: &Path, more: &[&str]) -> Output {
     let dir = dir.to_str().expect("UTF-8");
-    brickwork(&[&SMALL[..], &["--budget", "70", "-o", dir], more].concat())
+    brickwork(&[&SMALL[..], &["-o", dir], more].concat())
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -188,7 +190,7 @@ fn shards_merge_without_loss() {
     let dir = scratch("explore_shards");
     let shards: Vec<_> = (1..=2).map(|i| dir.join(format!("shard-{i}"))).collect();
     for (i, shard) in shards.iter().enumerate() {
-        good(&explore(shard, &["--shard", &format!("{}/2", i + 1), "--budget", "30"]));
+        good(&explore(shard, &["--shard", &format!("{}/2", i + 1)]));
     }
     let journals: Vec<_> = shards.iter().map(|s| s.join("journal.jsonl")).collect();
     let merged = dir.join("merged");
