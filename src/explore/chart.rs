@@ -36,6 +36,16 @@ pub enum Line {
     Steps,
 }
 
+impl Line {
+    fn dash(self) -> &'static str {
+        if self == Line::Dashed {
+            " stroke-dasharray=\"6 5\""
+        } else {
+            ""
+        }
+    }
+}
+
 /// One point.
 pub struct Mark {
     pub at: [f64; 2],
@@ -173,44 +183,55 @@ impl Chart {
     }
 
     fn legend(&self, out: &mut String) {
-        let mut x = LEFT;
+        let (mut x, mut y) = (LEFT, 66.0);
         for s in self.series.iter().filter(|s| !s.name.is_empty()) {
-            let (colour, r) = (s.colour, s.radius.max(3.0));
+            let wide = 21.0 + s.name.chars().count() as f64 * LETTER + 18.0;
+            if x > LEFT && x + wide > WIDTH - 8.0 {
+                (x, y) = (LEFT, y + 17.0);
+            }
+            let (colour, r, centre) = (s.colour, s.radius.clamp(3.0, 6.0), x + 7.0);
             if s.line != Line::None {
-                let (a, b) = (x - 2.0, x + 16.0);
-                put(out, format_args!("<path d=\"M{a} 69H{b}\" stroke=\"{colour}\" stroke-width=\"2\"/>"));
+                let (a, b, dash) = (x - 2.0, x + 16.0, s.line.dash());
+                let stroke = format!("stroke=\"{colour}\" stroke-width=\"2\"{dash}");
+                put(out, format_args!("<path d=\"M{a} {y}H{b}\" {stroke}/>"));
             }
-            let centre = x + 7.0;
             if s.radius > 0.0 {
-                put(out, format_args!("<circle cx=\"{centre}\" cy=\"69\" r=\"{r}\" fill=\"{colour}\"/>"));
+                put(out, format_args!("<circle cx=\"{centre}\" cy=\"{y}\" r=\"{r}\" fill=\"{colour}\"/>"));
             }
-            let (at, name) = (x + 21.0, escape(&s.name));
-            put(out, format_args!("<text x=\"{at}\" y=\"73.5\" fill=\"#333333\">{name}</text>"));
-            x = at + s.name.chars().count() as f64 * LETTER + 22.0;
+            let (at, base, name) = (x + 21.0, y + 4.5, escape(&s.name));
+            put(out, format_args!("<text x=\"{at}\" y=\"{base}\" fill=\"#333333\">{name}</text>"));
+            x += wide;
         }
     }
 
     /// Labels beside their points, none on another.
     fn labels(&self, out: &mut String, x: &Scale, y: &Scale) {
-        let mut taken: Vec<[f64; 4]> = Vec::new();
-        for (series, mark) in self.series.iter().flat_map(|s| s.points.iter().map(move |p| (s, p))) {
+        let marked = || self.series.iter().flat_map(|s| s.points.iter().map(move |p| (s, p)));
+        // of points that have a label nothing is hidden either
+        let mut taken: Vec<[f64; 4]> = marked()
+            .filter(|(_, p)| !p.label.is_empty())
+            .map(|(s, p)| (x.at(p.at[0]), y.at(p.at[1]), s.radius))
+            .map(|(cx, cy, r)| [cx - r, cy - r, cx + r, cy + r])
+            .collect();
+        for (series, mark) in marked() {
             if mark.label.is_empty() {
                 continue;
             }
             let (cx, cy) = (x.at(mark.at[0]), y.at(mark.at[1]));
             let width = mark.label.chars().count() as f64 * LETTER;
             let gap = series.radius + 5.0;
-            let right = if cx + gap + width < WIDTH - 4.0 { cx + gap } else { cx - gap - width };
-            let rows = [4.5, -9.0, 18.0, -23.0, 32.0, -37.0, 46.0].map(|dy| cy + dy);
-            let free = |top: &f64| {
-                let mine = [right, *top - FONT, right + width, *top + 3.0];
-                let inside = *top - FONT > TOP - 18.0 && *top < HEIGHT - BOTTOM;
-                inside
-                    && taken
-                        .iter()
-                        .all(|t| !(mine[0] < t[2] && t[0] < mine[2] && mine[1] < t[3] && t[1] < mine[3]))
+            let (beside, before, over) = (cx + gap, cx - gap - width, cx - width / 2.0);
+            let near = [(over, -gap - 2.0), (over, gap + 11.0), (beside, 4.5), (before, 4.5)];
+            let far = [-1.0, 1.0, -2.0, 2.0, -3.0, 3.0].map(|n| (beside, n * (FONT + 3.0) + 4.5));
+            let places = near.into_iter().chain(far).map(|(left, dy)| (left, cy + dy));
+            let free = |(left, base): &(f64, f64)| {
+                let mine = [*left, base - FONT, left + width, base + 3.0];
+                let apart =
+                    |t: &[f64; 4]| mine[2] <= t[0] || t[2] <= mine[0] || mine[3] <= t[1] || t[3] <= mine[1];
+                let inside = mine[0] > LEFT && mine[2] < WIDTH - 4.0;
+                inside && mine[1] > TOP - 14.0 && mine[3] < HEIGHT - BOTTOM && taken.iter().all(apart)
             };
-            let top = rows.into_iter().find(|r| free(r)).unwrap_or(rows[0]);
+            let (right, top) = places.clone().find(free).unwrap_or((beside, cy + 4.5));
             taken.push([right, top - FONT, right + width, top + 3.0]);
             let label = escape(&mark.label);
             put(out, format_args!("<text x=\"{right:.1}\" y=\"{top:.1}\" fill=\"#1a1a1a\" stroke=\"#ffffff\" stroke-width=\"3\" paint-order=\"stroke\">{label}</text>"));
@@ -230,7 +251,7 @@ fn draw(out: &mut String, series: &Series, x: &Scale, y: &Scale) {
         };
     }
     if *line != Line::None && places.len() > 1 {
-        let dash = if *line == Line::Dashed { " stroke-dasharray=\"6 5\"" } else { "" };
+        let dash = line.dash();
         put(
             out,
             format_args!("<path d=\"{path}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"1.6\"{dash}/>"),

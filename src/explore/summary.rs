@@ -189,14 +189,12 @@ impl Summary<'_> {
         };
         let best = self.winner().map(|f| mark(f, "best")).into_iter().collect();
         let given = self.given.iter().map(|(name, f)| mark(f, name)).collect::<Vec<_>>();
-        let mut all = vec![
+        let all = vec![
             series("evaluated", "#b8b8b8", 2.2, points(others), Line::None),
             series("front", "#1f6fb4", 3.2, points(members), Line::Steps),
-            series("best", "#c8321e", 6.0, best, Line::None),
+            series(if given.is_empty() { "" } else { "given" }, "#2b8a3e", 9.0, given, Line::None),
+            series("best", "#c8321e", 5.0, best, Line::None),
         ];
-        if !given.is_empty() {
-            all.push(series("given", "#2b8a3e", 6.0, given, Line::None));
-        }
         let mean = if networks.len() > 1 { ", geometric mean of the networks" } else { "" };
         let shown = match names.len() {
             0..=4 => names.join(", "),

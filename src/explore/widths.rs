@@ -261,7 +261,7 @@ pub fn chart(arch: &Arch, replays: &[Replay]) -> String {
     if most > 0.0 {
         let end = |x: f64| Mark { at: [x, x / rate], title: String::new(), label: String::new() };
         series.push(Series {
-            name: format!("every brick works ({} bit operations a cycle)", arch.binary_macs()),
+            name: format!("every brick works: {} bit operations a cycle", arch.binary_macs()),
             colour: "#999999",
             radius: 0.0,
             points: vec![end(least), end(most)],
@@ -269,7 +269,13 @@ pub fn chart(arch: &Arch, replays: &[Replay]) -> String {
         });
     }
     for (i, name) in networks(replays).into_iter().enumerate() {
-        let mut points: Vec<Mark> = done().filter(|r| r.network == name).map(mark).collect();
+        let mut points: Vec<Mark> = Vec::new();
+        for new in done().filter(|r| r.network == name).map(mark) {
+            match points.iter_mut().find(|p| p.at == new.at) {
+                Some(same) => same.label = format!("{} = {}", same.label, new.label),
+                None => points.push(new),
+            }
+        }
         points.sort_by(|a, b| a.at.partial_cmp(&b.at).expect("finite"));
         series.push(Series {
             name: name.into(),
