@@ -10,7 +10,7 @@ run = @$(1) || { status=$$?; printf '\nfailed; repeat with:\n  %s\n' '$(subst ',
 
 PYTHON ?= python3
 
-.PHONY: help demo gen synth timing pnr formal bench-golden vivado-check test test-long lint fmt clippy rtl-lint bless setup setup-test clean
+.PHONY: help demo gen synth timing pnr formal bench-golden vivado-check test test-long lint fmt clippy rtl-lint bless compare setup setup-test clean
 
 help: ## Print this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -69,6 +69,9 @@ rtl-lint: setup-test
 
 bless: ## Rewrite the committed texts (messages, docs/isa.md, schema); read the change afterwards
 	$(call run,BLESS=1 $(CARGO) test --test config --test docs)
+
+compare: ## Write docs/comparison.md: our cycles and rates beside published figures of the same chip and networks
+	$(call run,BLESS=1 $(CARGO) test --test comparison)
 
 setup: ## Install what co-simulation needs and is missing (Debian-like machines)
 	$(call run,tools/setup.sh)

@@ -4,7 +4,7 @@
 use crate::cli::{Backend, Common};
 use crate::progress::Progress;
 use crate::report::{Busy, Simulation};
-use crate::Failure;
+use crate::{waves, Failure};
 use brickwork_compiler::program::Program;
 use brickwork_sim::cosim::{BuildOptions, Cosim, CosimOptions, Trace, TraceFrom};
 use brickwork_sim::image::{Image, MemoryTiming, RunOptions, RunResult};
@@ -12,6 +12,7 @@ use brickwork_sim::machine::record::Recording;
 use brickwork_sim::machine::Machine;
 use hdl_gen::Arch;
 use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// What one run of a program gave.
@@ -32,6 +33,8 @@ pub struct Watched {
     pub simulated_cycles: u64,
     pub cpu_time: Duration,
     pub peak_bytes: u64,
+    /// GTKWave's save file of the recording.
+    pub waves: Option<PathBuf>,
 }
 
 impl Watched {
@@ -79,8 +82,12 @@ impl Engine {
         let trace = self.trace.take().map(|t| recording(t, program)).transpose()?;
         let mut image = self.image(program, inputs)?;
         let Some(cosim) = &mut self.cosim else { return self.model(program, inputs) };
+        let recording = trace.as_ref().map(|t: &Trace| t.path.clone());
         let options = CosimOptions { trace, ..self.options.clone().into() };
         let result = cosim.run_with(&mut image, &options).map_err(Failure::other)?;
+        if let Some(recording) = recording {
+            self.watched.waves = Some(waves::write(&self.arch, &recording)?);
+        }
         let stats = cosim.stats();
         self.watched.simulated_cycles += stats.simulated_cycles;
         self.watched.cpu_time += stats.cpu_time;

@@ -339,6 +339,7 @@ impl<'a> Runner<'a> {
         let counted = self.job.common.backend == Backend::Rtl && self.job.common.stall == 0;
         report.cycle_mismatches = counted.then_some(self.cycles_differ);
         report.simulation = self.engine.simulation();
+        report.waves = self.engine.watched.waves.as_ref().map(|p| p.display().to_string());
         let exact = |info: &LayerInfo| exact_layer(&self.job.model.graph, info, &self.exact);
         let layers = evidence.layers(self.job.arch).into_iter().zip(&evidence.program.info.layers);
         report.layers = layers.map(|(layer, info)| Layer { exact: exact(info), ..layer }).collect();

@@ -21,5 +21,6 @@ pub mod report;
 pub mod run_program;
 pub mod schema_doc;
 pub mod table;
+pub mod waves;
 
 pub use failure::Failure;

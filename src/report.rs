@@ -53,6 +53,8 @@ pub struct Report {
     pub notes: Vec<String>,
     /// The report page that was written.
     pub page: Option<String>,
+    /// GTKWave's save file beside a recording.
+    pub waves: Option<String>,
     pub layers: Vec<Layer>,
 }
 
@@ -201,6 +203,7 @@ impl Report {
             top_classes: vec![],
             notes: vec![],
             page: None,
+            waves: None,
             layers: vec![],
         }
     }

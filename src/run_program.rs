@@ -64,6 +64,7 @@ pub fn run(program: &Program, arch: &Arch, common: &Common, inputs: &Batch) -> R
     }
     report.cycle_mismatches = (rtl && common.stall == 0).then_some(cycles_differ);
     report.simulation = engine.simulation();
+    report.waves = engine.watched.waves.as_ref().map(|p| p.display().to_string());
     report.count(tally);
     Ok(Evaluated { report, produced, evidence })
 }

@@ -57,6 +57,7 @@ fn verdict(r: &Report) -> String {
     lines.extend(cycles(r).map(|text| ("cycles", text)));
     lines.extend(r.simulation.as_ref().map(|s| ("speed", speed(s))));
     lines.extend(r.page.clone().map(|page| ("report", page)));
+    lines.extend(r.waves.clone().map(|waves| ("waves", format!("gtkwave {waves}"))));
     lines.iter().map(|(key, text)| format!("{key:<9} {text}\n")).collect()
 }
 
