@@ -6,9 +6,9 @@
 
 For every network of models/ and the given folders that has vectors, on the same inputs, one runtime after another: TFLite's
 reference kernels (tflite-runtime 2.14, whose bits the golden model has; and LiteRT, its successor), XNNPACK (LiteRT), ONNX
-Runtime, and the golden model with 2 threads. Every time is the shortest of many runs. A runtime's time is that of the
-call which computes, with the inputs in place, per input, and the best of three ways: one thread, two threads, two
-interpreters side by side. The golden model's is that of the whole way from array to array. Then compiles each network with
+Runtime, and the golden model with 2 threads. Every time is the shortest of many runs and the best of three ways: in
+one thread, with two threads for a layer, with two inputs (interpreters) side by side. A runtime's time is that of the call
+which computes, with the inputs in place; the golden model's is that of the whole way from array to array. Then compiles each network with
 `brickwork compile` and prints the CPU time. Exit status 1 where a result differs from the vectors.
 
 Needs pip, which installs the runtimes into build/bench (or BRICKWORK_BENCH), and Rust.
@@ -144,14 +144,14 @@ def venv():
     return python, there
 
 
-def prepared(np, name, vectors):
-    """The network's input as its runtime takes it."""
+def prepared(np, vectors):
+    """The network's input as its runtime takes it; None: the vectors have none."""
     if "input_rgb_u8" in vectors:
         return ((vectors["input_rgb_u8"].astype(np.float32) - 127) / 128).transpose(0, 3, 1, 2).copy()
-    return vectors["input"]
+    return vectors.get("input")
 
 
-def expected(np, name, vectors):
+def expected(vectors):
     """Expected results by name: `expected`, or `expected_NAME`."""
     return {k.removeprefix("expected").lstrip("_"): v for k, v in vectors.items() if k.startswith("expected")}
 
@@ -190,17 +190,20 @@ def compile_seconds(command, model, scratch):
 
 
 def measure(np, python, there, model, vectors_file, commands, seconds):
-    """One network: a row of the table."""
+    """One network: a row of the table, or None."""
     with np.load(vectors_file) as file:
         vectors = {k: file[k] for k in file.files}
-    wanted = expected(np, model.name, vectors)
+    wanted, given = expected(vectors), prepared(np, vectors)
+    if given is None:
+        print(f"bench_golden: {vectors_file.name} has no input; left out", file=sys.stderr)
+        return None
     runtimes = ["tflite_runtime:reference", "ai_edge_litert:reference", "ai_edge_litert:xnnpack"]
     runtimes = runtimes if model.suffix == ".tflite" else ["onnxruntime"]
     row = {"model": model.name, "times": {}, "differ": []}
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
         inputs = scratch / "inputs.npz"
-        np.savez(inputs, input=prepared(np, model.name, vectors))
+        np.savez(inputs, input=given)
         for runtime in [r for r in runtimes if r.partition(":")[0] in there]:
             out = scratch / "out.npz"
             args = [python, __file__, "--worker", runtime, model, inputs, out, "--seconds", seconds]
@@ -212,7 +215,7 @@ def measure(np, python, there, model, vectors_file, commands, seconds):
                 if not equal(np, wanted, dict(file)):
                     row["differ"].append(runtime)
         said, got = golden(np, commands["golden"], model, inputs, scratch, seconds)
-        row.update(golden=said["seconds_per_input"], single=said["seconds_of_one_input"], instructions=said["instructions"])
+        row.update(golden=said["seconds"], one_thread=said["seconds_in_one_thread"], instructions=said["instructions"])
         row["exact"], row["by_reference"] = equal(np, wanted, got), said["by_reference"]
         row["compile"] = compile_seconds(commands["compile"], model, scratch)
     return row
@@ -241,13 +244,13 @@ def text(rows):
         return f"{micros(t)}{star}, {t / row['golden']:.2g} x"
 
     lines = [
-        "| network | one of a batch | alone | exact | reference kernels 2.14 | reference kernels, LiteRT | XNNPACK | ONNX Runtime | `brickwork compile` |",
+        "| network | golden model | in one thread | exact | reference kernels 2.14 | reference kernels, LiteRT | XNNPACK | ONNX Runtime | `brickwork compile` |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for row in rows:
         columns = [cell(row, r) for r in ("tflite_runtime:reference", "ai_edge_litert:reference", "ai_edge_litert:xnnpack", "onnxruntime")]
         exact = "yes" if row["exact"] else "NO"
-        head = [f"`{row['model']}`", micros(row["golden"]), micros(row["single"]), exact]
+        head = [f"`{row['model']}`", micros(row["golden"]), micros(row["one_thread"]), exact]
         lines.append("| " + " | ".join([*head, *columns, f"{row['compile']:.2f} s"]) + " |")
     return "\n".join(lines) + f"\n\n{place(rows)}\n"
 
@@ -317,6 +320,7 @@ def main():
                 seen.add(model.name)
                 print(f"bench_golden: {model.name}", file=sys.stderr)
                 rows.append(measure(np, python, there, model, vectors, commands, arguments.seconds))
+    rows = [row for row in rows if row]
     table = text(rows)
     print(table)
     for path in arguments.write:

@@ -83,9 +83,9 @@ fn tensor(name: &str, shape: [usize; 3], ty: IntType) -> Tensor {
     Tensor { name: name.into(), shape, ty, scale: 1.0, zero_point: 0 }
 }
 
-/// Parameters whose biased accumulators stay within 32 bits, often just so.
-fn params(rng: &mut Rng, weight: i64) -> ChannelParams {
-    let room = (1i64 << 31) - 1 - 256 * weight.abs();
+/// Parameters whose biased accumulators stay within 32 bits, often just so, where codes are at most `reach`.
+fn params(rng: &mut Rng, weight: i64, reach: i64) -> ChannelParams {
+    let room = (1i64 << 31) - 1 - reach * weight.abs();
     let bias = rng.range(-room, room);
     let (multiplier, addend) = (rng.next() as i32, rng.next() as u32);
     let shift = rng.size(0, 63) as u8;
@@ -100,6 +100,7 @@ fn params(rng: &mut Rng, weight: i64) -> ChannelParams {
 /// Every code of a byte, times a weight per channel, through requantizations at the ends of their ranges.
 #[test]
 fn requantizations_at_the_ends_of_their_ranges() {
+    let mut beyond = 0;
     for seed in 0..150 {
         let mut rng = Rng::new(seed);
         let ty = IntType { bits: 8, signed: rng.one_in(2) };
@@ -110,8 +111,11 @@ fn requantizations_at_the_ends_of_their_ranges() {
         let out = IntType { bits, signed: rng.one_in(2) };
         let (lo, hi) = out.range();
         let raw = rng.one_in(4);
+        // Beyond 32 bits the fast path has the roundings that add and shift once.
+        let floor = matches!(rounding, Rounding::Floor | Rounding::HalfUp);
+        let reach = if floor && rng.one_in(3) { 0 } else { 256 };
         let requant = Requant {
-            channels: weights.iter().map(|&w| params(&mut rng, w as i64)).collect(),
+            channels: weights.iter().map(|&w| params(&mut rng, w as i64, reach)).collect(),
             rounding,
             zero_point: rng.pick(&[0, 3, -128, 65535, -65536]),
             clamp: (lo as i32, hi as i32),
@@ -136,8 +140,10 @@ fn requantizations_at_the_ends_of_their_ranges() {
         let codes = (lo..=hi).map(|c| c as i32).collect::<Vec<_>>();
         let mut count = Count::default();
         compare(&g, &[codes], &format!("seed {seed}, {rounding:?}"), &mut count);
-        assert_eq!(count.by_reference, 0, "seed {seed}: 32 bits suffice");
+        assert!(count.by_reference == 0 || reach == 0, "seed {seed}: 32 bits suffice");
+        beyond += (reach == 0 && count.by_reference == 0) as usize;
     }
+    assert!(beyond > 5, "some channels beyond 32 bits take the fast path, too");
 }
 
 /// Sums at the ends of what 32 bits hold, and beyond, from the largest codes and weights.

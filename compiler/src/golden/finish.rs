@@ -26,6 +26,8 @@ pub struct Finish {
 enum Mode {
     /// `(v * m + a) >> s`
     Floor,
+    /// The same where v, the sum plus `half`, needs a few bits more than 32.
+    Floor64,
     /// `q = v * m + a`; `(q + bit s of q) >> s`: a is one less than a half.
     HalfEven,
     /// `t = (v * m + a) >> 31`; `(t + half - (t < 0 ? tie : 0)) >> s`
@@ -82,7 +84,9 @@ impl Finish {
                 None => ends.in_64_bits().then(|| Lane::new(p, q.rounding, s.excess)),
             }
         });
-        let mut lanes = lanes.collect::<Option<Vec<Lane>>>()?;
+        let Some(mut lanes) = lanes.collect::<Option<Vec<Lane>>>() else {
+            return Finish::of_wide_sums(q, sums, per_group);
+        };
         let narrow = lanes.iter().zip(each()).map(|(lane, (p, s))| lane.in_32_bits(reach(p, s.range)));
         let mode = match (q.rounding, narrow.collect::<Option<Vec<Lane>>>()) {
             (Rounding::Floor | Rounding::HalfUp, _) => Mode::Floor,
@@ -93,13 +97,36 @@ impl Finish {
                 Mode::TfLite32
             }
         };
+        let shared = q.channels.len() == 1 && sums.iter().all(|s| *s == sums[0]);
+        Some(Finish::of_lanes(q, mode, &lanes, per_group, shared))
+    }
+
+    /// For biased accumulators of a few bits more than 32.
+    fn of_wide_sums(q: &Requant, sums: &[Sums], per_group: usize) -> Option<Finish> {
+        let lanes = sums.iter().enumerate().map(|(c, s)| {
+            let ends = Ends::of(q, c, s.range)?;
+            let fits = |v: i64| i32::try_from(v).is_ok();
+            if let Some(y) = ends.constant {
+                return Some(Lane::constant(q.rounding, y));
+            }
+            if !fits(s.range.0) || !fits(s.range.1) || ends.largest > i64::MAX as i128 {
+                return None;
+            }
+            let lane = Lane::new(q.channel(c), q.rounding, 0);
+            Some(Lane { bias: s.excess.wrapping_neg() as i32, half: lane.bias as i64, ..lane })
+        });
+        let floor = matches!(q.rounding, Rounding::Floor | Rounding::HalfUp);
+        let lanes = lanes.collect::<Option<Vec<Lane>>>().filter(|_| floor)?;
+        Some(Finish::of_lanes(q, Mode::Floor64, &lanes, per_group, false))
+    }
+
+    fn of_lanes(q: &Requant, mode: Mode, lanes: &[Lane], per_group: usize, shared: bool) -> Finish {
         let per = per_group.div_ceil(LANES);
-        let mut blocks = vec![Block::EMPTY; sums.len().div_ceil(per_group) * per];
+        let mut blocks = vec![Block::EMPTY; lanes.len().div_ceil(per_group) * per];
         for (c, &lane) in lanes.iter().enumerate() {
             let (group, own) = (c / per_group, c % per_group);
             blocks[group * per + own / LANES].set(own % LANES, lane);
         }
-        let shared = q.channels.len() == 1 && sums.iter().all(|s| *s == sums[0]);
         if shared {
             blocks.truncate(1);
             (0..LANES).for_each(|i| blocks[0].set(i, lanes[0]));
@@ -108,7 +135,7 @@ impl Finish {
         let clamp = if q.raw { (i32::MIN, i32::MAX) } else { q.clamp };
         let clamp = (clamp.0 as i64 - zero_point as i64, clamp.1 as i64 - zero_point as i64);
         let table = q.table.as_ref().filter(|_| !q.raw).map(|t| t.iter().map(|&v| v as i32).collect());
-        Some(Finish { mode, blocks, shared, clamp, zero_point, table })
+        Finish { mode, blocks, shared, clamp, zero_point, table }
     }
 
     /// The codes of channels `block * LANES ..`.
@@ -117,6 +144,7 @@ impl Finish {
         let p = &self.blocks[if self.shared { 0 } else { block }];
         let mut codes = match self.mode {
             Mode::Floor => self.each(p, sums, |q, i| q >> p.shift[i]),
+            Mode::Floor64 => self.each_of_64_bits(p, sums),
             Mode::HalfEven => {
                 self.each(p, sums, |q, i| (q + (((q - p.half[i]) >> p.shift[i]) & 1)) >> p.shift[i])
             }
@@ -138,6 +166,17 @@ impl Finish {
         let mut codes = [0; LANES];
         for (i, code) in codes.iter_mut().enumerate() {
             let y = round(p.product(i, sums[i]), i);
+            *code = y.max(self.clamp.0).min(self.clamp.1) as i32 + self.zero_point;
+        }
+        codes
+    }
+
+    #[inline(always)]
+    fn each_of_64_bits(&self, p: &Block, sums: &[i32; LANES]) -> [i32; LANES] {
+        let mut codes = [0; LANES];
+        for (i, code) in codes.iter_mut().enumerate() {
+            let v = sums[i].wrapping_add(p.bias[i]) as i64 + p.half[i];
+            let y = (v * p.multiplier[i] as i64 + p.addend[i]) >> p.shift[i];
             *code = y.max(self.clamp.0).min(self.clamp.1) as i32 + self.zero_point;
         }
         codes
