@@ -49,7 +49,7 @@ vivado-check: setup-test ## Run the Vivado scripts of every configuration agains
 test: setup-test lint ## All that CI runs: lint and every test but the long ones
 	$(call run,$(CARGO) test --workspace)
 
-test-long: setup-test ## The long tests: thousands of random networks, configurations and programs
+test-long: setup-test ## The long tests: random networks and programs by the thousand, whole pictures on RTL (BRICKWORK_MODELS=DIR: networks not shipped)
 	$(call run,$(CARGO) test --workspace --release --no-fail-fast -- --ignored --nocapture)
 
 lint: fmt clippy rtl-lint ## Format, Clippy, Verilator -Wall and Yosys over all configurations

@@ -248,6 +248,10 @@ pub struct Run {
     /// Results: a .npz file with the model's output names, or a .npy file
     #[arg(long, value_name = "Y.npz")]
     pub output: Option<PathBuf>,
+    /// Write each input picture, with the boxes that were found drawn into it, to this folder (for a model with [detector]
+    /// in the file beside it)
+    #[arg(long, value_name = "DIR")]
+    pub draw: Option<PathBuf>,
     #[command(flatten)]
     pub common: Common,
     // Last: its heading would go on.
@@ -259,7 +263,7 @@ pub struct Run {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Pictures as inputs")]
 pub struct Picture {
-    /// File with [image] and [classes] [default: the model's name with .toml, if there is one]
+    /// File with [image], [classes], [detector] [default: the model's name with .toml, if there is one]
     #[arg(long, value_name = "FILE.toml")]
     pub preprocess: Option<PathBuf>,
     /// How a picture of another size is made to fit

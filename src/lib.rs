@@ -6,6 +6,8 @@ pub mod cli;
 pub mod commands;
 pub mod compare;
 pub mod data;
+pub mod detector;
+pub mod drawing;
 pub mod engine;
 pub mod evaluate;
 pub mod explore;

@@ -4,6 +4,7 @@
 //! `input = (pixel - mean) / scale` in float32, pixels 0 to 255. A network that takes integers gets the value rounded to the
 //! nearest one, ties to even.
 
+use crate::detector::{Detector, Size};
 use crate::Failure;
 use brickwork_compiler::host::HostInput;
 use brickwork_compiler::ir::IntType;
@@ -76,6 +77,7 @@ pub struct Sidecar {
     pub image: Rule,
     #[serde(default)]
     pub classes: ClassNames,
+    pub detector: Option<Detector>,
 }
 
 impl Sidecar {
@@ -185,6 +187,33 @@ impl Target {
     }
 }
 
+/// Where pixels of the network's input lie in a picture.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Frame {
+    /// Pixels of the picture for one of the network's, along x and y.
+    pub scale: [f32; 2],
+    /// Of the network's first pixel.
+    pub origin: [f32; 2],
+}
+
+impl Target {
+    /// Size of the network's input picture.
+    pub fn size(&self, rule: &Rule) -> Result<Size, Failure> {
+        self.place(rule).map(|p| Size { width: p.width, height: p.height })
+    }
+
+    /// Where a picture's pixels are taken from.
+    pub fn frame(&self, rule: &Rule, picture: &DynamicImage) -> Result<Frame, Failure> {
+        let size = self.size(rule)?;
+        let (width, height) = (size.width as u32, size.height as u32);
+        let [x, y, w, h] = match rule.resize {
+            Some(Resize::Crop) => middle_part(picture, width, height),
+            _ => [0, 0, picture.width(), picture.height()],
+        };
+        Ok(Frame { scale: [w as f32 / width as f32, h as f32 / height as f32], origin: [x as f32, y as f32] })
+    }
+}
+
 /// Pictures as one batch for `target`, and a line for each that says what was done.
 ///
 /// Errors: unreadable files, a shape that is no picture's, a rule that does not fit, values outside an integer input's type.
@@ -222,7 +251,7 @@ pub fn batch(
 }
 
 /// Decodes a picture. The crate's own limits bound its memory.
-fn read(path: &Path) -> Result<DynamicImage, Failure> {
+pub fn read(path: &Path) -> Result<DynamicImage, Failure> {
     let wrong = |e: &dyn std::fmt::Display| Failure::file("read", path, e);
     let reader = image::ImageReader::open(path).map_err(|e| wrong(&e))?;
     let reader = reader.with_guessed_format().map_err(|e| wrong(&e))?;
@@ -344,15 +373,19 @@ impl<'a> Maker<'a> {
     }
 }
 
-/// The largest middle part with the aspect ratio of `width` to `height`.
-fn middle(picture: &DynamicImage, width: u32, height: u32) -> DynamicImage {
+/// The largest middle part with the aspect ratio of `width` to `height`: left, top, width, height.
+fn middle_part(picture: &DynamicImage, width: u32, height: u32) -> [u32; 4] {
     let (w, h) = (picture.width() as u64, picture.height() as u64);
     let (cut_w, cut_h) = match w * height as u64 > h * width as u64 {
         true => ((h * width as u64 / height as u64).max(1), h),
         false => (w, (w * height as u64 / width as u64).max(1)),
     };
-    let (x, y) = ((w - cut_w) / 2, (h - cut_h) / 2);
-    picture.crop_imm(x as u32, y as u32, cut_w as u32, cut_h as u32)
+    [(w - cut_w) / 2, (h - cut_h) / 2, cut_w, cut_h].map(|v| v as u32)
+}
+
+fn middle(picture: &DynamicImage, width: u32, height: u32) -> DynamicImage {
+    let [x, y, w, h] = middle_part(picture, width, height);
+    picture.crop_imm(x, y, w, h)
 }
 
 /// Red and blue exchanged.

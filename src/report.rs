@@ -15,6 +15,7 @@ pub mod what_if;
 
 use crate::classes::Class;
 use crate::compare::{Mismatch, Tally};
+use crate::detector::Found;
 use brickwork_sim::cosim::BuildCost;
 use hdl_gen::Config;
 use serde::Serialize;
@@ -49,6 +50,8 @@ pub struct Report {
     pub labels_met: Option<usize>,
     /// For each input of a classifier, the best first (`run` only).
     pub top_classes: Vec<Vec<Class>>,
+    /// For each input of a detector, the best first (`run` only).
+    pub boxes: Vec<Vec<Found>>,
     /// What the importer assumed, what was done to pictures.
     pub notes: Vec<String>,
     /// The report page that was written.
@@ -201,6 +204,7 @@ impl Report {
             simulation: None,
             labels_met: None,
             top_classes: vec![],
+            boxes: vec![],
             notes: vec![],
             page: None,
             waves: None,

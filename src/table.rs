@@ -7,6 +7,8 @@ use std::fmt::Write;
 
 /// Inputs whose classes are printed.
 const SHOWN_INPUTS: usize = 10;
+/// Boxes of one input that are printed.
+const SHOWN_BOXES: usize = 10;
 
 /// A report with its layers, notes, mismatches and verdict.
 pub fn report(r: &Report) -> String {
@@ -45,6 +47,17 @@ fn verdict(r: &Report) -> String {
             "",
             format!("and {} more (--json prints all)", count(r.top_classes.len() - SHOWN_INPUTS, "input")),
         ));
+    }
+    for (i, found) in r.boxes.iter().enumerate().take(SHOWN_INPUTS) {
+        lines.push(("boxes", format!("input {i}: {}", count_of(found.len(), "box", "boxes"))));
+        for f in found.iter().take(SHOWN_BOXES) {
+            let [left, top, right, bottom] = f.corners;
+            let corners = format!("x {left:.0} to {right:.0}, y {top:.0} to {bottom:.0}");
+            lines.push(("", format!("{}: {corners}", class(&f.class))));
+        }
+        if found.len() > SHOWN_BOXES {
+            lines.push(("", format!("and {} more (--json prints all)", found.len() - SHOWN_BOXES)));
+        }
     }
     if let Some(met) = r.labels_met {
         lines.push(("labels", format!("the best class is the label for {met} of {inputs}")));
@@ -102,6 +115,10 @@ fn speed(s: &Simulation) -> String {
 /// `1 input`, `2 inputs`.
 fn count(n: usize, what: &str) -> String {
     format!("{n} {what}{}", if n == 1 { "" } else { "s" })
+}
+
+fn count_of(n: usize, one: &str, many: &str) -> String {
+    format!("{n} {}", if n == 1 { one } else { many })
 }
 
 /// What stands in a column: text, a number that adds up, or the utilisation.

@@ -135,6 +135,58 @@ def qdq_stream():
     return n.model(n.qdq(x, 0.02, -5)), "float"
 
 
+def qdq_heads():
+    """x * sigmoid(x) with quantizers between, pixels in steps, heads joined over cells, softmax behind quantizers, an average
+    over padding that counts, a sum whose input scale is larger than the output's."""
+    n = Net(8, [1, 3, 16, 12])
+    x = n.qdq("x", 0.03, 4)
+    parts = []
+    for i, j in [(0, 0), (1, 0), (0, 1), (1, 1)]:
+        k = lambda v: n.const(np.array(v, np.int64))
+        parts.append(n.op("Slice", x, k([i, j]), k([99, 99]), k([2, 3]), k([2, 2])))
+    x = n.op("Concat", *parts, axis=1)
+    x = n.qdq(n.op("Conv", x, *n.weights([8, 12, 3, 3], scales(n, 8, 0.002), bias=3000, sx=0.03), pads=[1] * 4), 0.04, -9)
+    s = n.qdq(n.op("Sigmoid", x), 1 / 256, -128)
+    x = n.qdq(n.op("Mul", x, s), 0.021, -117)
+    y = n.qdq(n.op("Conv", x, *n.weights([8, 8, 1, 1], scales(n, 8, 0.006), bias=3000, sx=0.021)), 0.0607, 6)
+    x = n.qdq(n.op("Relu", n.op("Add", x, y)), 0.0387, -128)
+    x = n.qdq(n.op("AveragePool", x, kernel_shape=[3, 3], pads=[1] * 4, count_include_pad=1), 0.0387 * 1.37, -128)
+    heads = []
+    for stride, cells in [(1, 48), (2, 12)]:
+        h = n.qdq(n.op("Conv", x, *n.weights([6, 8, 3, 3], scales(n, 6, 0.003), bias=3000, sx=0.0387 * 1.37), pads=[1] * 4, strides=[stride] * 2), 0.07, 3)
+        heads.append(n.qdq(n.op("Reshape", h, n.const(np.array([1, 6, cells], np.int64))), 0.07, 3))
+    y = n.qdq(n.op("Concat", *heads, axis=2), 0.07, 3)
+    boxes, scores = n.op("Split", y, n.const(np.array([4, 2], np.int64)), axis=1, outputs=2)
+    scores = n.qdq(n.op("Softmax", n.qdq(scores, 0.07, 3), axis=1), 1 / 256, -128)
+    return n.model(boxes, scores), "float"
+
+
+def operators_tail():
+    """The operator form with a sum of unlike scales, x * sigmoid(x), a join over cells and softmax."""
+    n = Net(9, [1, 4, 10, 10], TensorProto.UINT8)
+    f, u = (lambda v: n.const(np.float32(v))), (lambda v: n.const(U8(v)))
+    ms = dict(domain="com.microsoft")
+    w = lambda *shape: n.const(n.rng.integers(-127, 128, shape).astype(I8))
+
+    def conv(x, sx, zx, shape, sy, zy, **more):
+        sw = n.const(scales(n, shape[0], 0.3 / np.sqrt(np.prod(shape[1:])) / 40))
+        return n.op("QLinearConv", x, f(sx), u(zx), w(*shape), sw, n.const(np.zeros(shape[0], I8)), f(sy), u(zy), **more)
+
+    x = conv("x", 0.02, 120, (8, 4, 3, 3), 0.0177, 109, pads=[1] * 4)
+    s = n.op("QLinearSigmoid", x, f(0.0177), u(109), f(1 / 256), u(0), **ms)
+    x = n.op("QLinearMul", x, f(0.0177), u(109), s, f(1 / 256), u(0), f(0.0081), u(33), **ms)
+    y = conv(x, 0.0081, 33, (8, 8, 1, 1), 0.0607, 130)
+    x = n.op("QLinearAdd", x, f(0.0081), u(33), y, f(0.0607), u(130), f(0.0387), u(0), **ms)
+    parts = []
+    for stride, cells, scale in [(1, 100, 0.05), (2, 25, 0.061)]:
+        h = conv(x, 0.0387, 0, (3, 8, 3, 3), scale, 128, pads=[1] * 4, strides=[stride] * 2)
+        h = n.op("Transpose", h, perm=[0, 2, 3, 1])
+        parts += [n.op("Reshape", h, n.const(np.array([1, cells, 3], np.int64))), f(scale), u(128)]
+    y = n.op("QLinearConcat", f(0.061), u(128), *parts, axis=1, **ms)
+    y = n.op("QLinearSoftmax", y, f(0.061), u(128), f(1 / 256), u(0), axis=2, opset=13, **ms)
+    return n.model(y, extra=["com.microsoft"]), "uint8"
+
+
 def operators():
     """QLinearConv, QLinearAdd, QLinearGlobalAveragePool, QLinearMatMul: the operator form, integer input and output."""
     n = Net(5, [1, 3, 9, 9], TensorProto.UINT8)
@@ -225,7 +277,7 @@ def integer_form(model):
             else:
                 kind = {"Conv": "QLinearConv", "MatMul": "QLinearMatMul"}[n.op_type]
                 made = helper.make_node(kind, x + w + [scale, zero] + bias, [out])
-            made.attribute.extend(n.attribute)
+            made.attribute.extend(a for a in n.attribute if a.name != "beta")
         nodes[-1:] = [made, helper.make_node("DequantizeLinear", [out, scale, zero], [n.output[0]])]
     del graph.node[:]
     graph.node.extend(nodes)
@@ -239,7 +291,7 @@ def main():
     args.add_argument("directory", type=pathlib.Path)
     directory = args.parse_args().directory
     directory.mkdir(parents=True, exist_ok=True)
-    for make in [qdq_conv, qdq_uint8, qdq_residual, qdq_stream, operators, integers, detector]:
+    for make in [qdq_conv, qdq_uint8, qdq_residual, qdq_stream, qdq_heads, operators, operators_tail, integers, detector]:
         model, kind = make()
         name = make.__name__
         onnx.save(model, directory / f"{name}.onnx")

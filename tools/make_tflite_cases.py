@@ -494,7 +494,27 @@ def wide(rng):
     return [net.dense(net.reshape(y, [1, 5]), 4)], net
 
 
-KEPT = {"detector": detector, "streaming": streaming, "activations": activations, "unsigned": unsigned, "wide": wide}
+def joins(rng):
+    """Joins along rows before and behind the last layer, a transposition before a layer, curves and parts on the host."""
+    net = Net(rng)
+    x = net.input([1, 1, 12, 6])
+    state = net.like(x, [1, 1, 4, 6])
+    net.graph.inputs.append(state)
+    y = net.depthwise(net.concat([state, x], axis=2), 1, (1, 5), padding=VALID, act=RELU)
+    y = net.conv(y, 8, (1, 1))
+    turned = net.like(y, [1, 1, 8, 12])
+    y = net.op("TRANSPOSE", [y, net.ints([0, 1, 3, 2])], [turned], schema.TransposeOptionsT())
+    a, b = net.conv(y, 6, (1, 3)), net.conv(y, 6, (1, 3), (1, 2))
+    net.graph.tensors[b].quantization = net.graph.tensors[a].quantization
+    parts = [net.reshape(a, [1, 16, 3]), net.reshape(b, [1, 8, 3])]
+    all_ = net.concat(parts, axis=1)
+    scores = net.unary("LOGISTIC", all_, 1 / 256, -128)
+    turned = net.like(all_, [1, 3, 24])
+    turned = net.op("TRANSPOSE", [all_, net.ints([0, 2, 1])], [turned], schema.TransposeOptionsT())
+    return [scores, net.slice(turned, [0, 1, 3], [1, 2, 20])], net
+
+
+KEPT = {"detector": detector, "streaming": streaming, "activations": activations, "unsigned": unsigned, "wide": wide, "joins": joins}
 
 
 def save(folder, name, data):

@@ -38,6 +38,23 @@ pub enum HostOp {
         logarithm: bool,
     },
     Function(Function),
+    /// `clamp(round_half_even(x / scale) + zero_point)`, as QuantizeLinear.
+    Quantize(HostQuant),
+    /// `(code - zero_point) * scale`, as DequantizeLinear.
+    Dequantize(HostQuant),
+    /// On codes, as ONNX Runtime's QLinearSoftmax: exponentials from a table over the distances to the largest code.
+    QuantizedSoftmax {
+        axis: usize,
+        from: HostQuant,
+        to: HostQuant,
+    },
+    /// The largest (or smallest) elements along an axis, the best first, of equal ones the first; `places`: their numbers.
+    Top {
+        axis: usize,
+        count: usize,
+        largest: bool,
+        places: bool,
+    },
     /// A convolution in float32, in the order of ONNX Runtime's additions.
     Conv(FloatConv),
     /// Two operands, broadcast to the result's shape.
@@ -51,6 +68,58 @@ pub enum HostOp {
         axis: usize,
         by: Reduction,
     },
+}
+
+/// Scale, zero point, smallest and largest code.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct HostQuant {
+    pub scale: f32,
+    pub zero_point: i32,
+    pub range: (i32, i32),
+}
+
+impl HostQuant {
+    fn code(&self, x: f32) -> i32 {
+        // a NaN becomes the zero point
+        let code = ((x / self.scale).round_ties_even() as i64).saturating_add(self.zero_point as i64);
+        code.clamp(self.range.0 as i64, self.range.1 as i64) as i32
+    }
+
+    fn real(&self, code: i32) -> f32 {
+        code.saturating_sub(self.zero_point) as f32 * self.scale
+    }
+
+    /// ONNX Runtime's table: `exp(scale * (i - 255 + shift))` for the distance 255 - i to the largest code, where the shift
+    /// leaves room for the sum of a row of `count`.
+    fn exponentials(&self, count: usize) -> Vec<f32> {
+        let scale = self.scale as f64;
+        let room = ((f32::MAX / count as f32) as f64).ln() - 5.0;
+        let shift = room.max(0.0) / scale;
+        (0..256).map(|i| ((i as f64 - 255.0 + shift) * scale).exp() as f32).collect()
+    }
+
+    /// Codes of a row's softmax; `to`: of the result. A sum of 0 leaves zeros.
+    fn softmax(&self, row: &[i32], to: &HostQuant) -> Vec<i32> {
+        let table = self.exponentials(row.len());
+        let most = row.iter().copied().max().unwrap_or(0);
+        let value = |code: i32| table[(255 - (most - code)).clamp(0, 255) as usize];
+        let sum = row.iter().fold(0f32, |sum, c| sum + value(*c));
+        let levels = (1.0 / to.scale).floor();
+        let code = |c: &i32| {
+            let share = (value(*c) * levels / sum).round_ties_even() as i64;
+            let share = share.saturating_add(to.zero_point as i64);
+            // signed results wrap where the unsigned ones are clamped
+            match to.range.0 < 0 {
+                true if share > 255 => -1,
+                true => share as i8 as i32,
+                false => share.min(255) as i32,
+            }
+        };
+        if sum == 0.0 {
+            return vec![0; row.len()];
+        }
+        row.iter().map(code).collect()
+    }
 }
 
 /// A float32 convolution of `[1, c, h, w]` (or `[1, c, w]`).
@@ -157,6 +226,10 @@ impl HostOp {
             HostOp::Softmax { logarithm: false, .. } => "softmax",
             HostOp::Softmax { .. } => "log_softmax",
             HostOp::Function(_) => "function",
+            HostOp::Quantize(_) => "quantize",
+            HostOp::Dequantize(_) => "dequantize",
+            HostOp::QuantizedSoftmax { .. } => "softmax",
+            HostOp::Top { .. } => "top_k",
             HostOp::Conv(_) => "convolution",
             HostOp::Binary(_) => "arithmetic",
             HostOp::ArgMax { .. } => "arg_max",
@@ -184,6 +257,41 @@ impl HostNode {
                 });
                 Data::F32(values)
             }
+            HostOp::Quantize(q) => Data::I32(floats(first()).into_iter().map(|x| q.code(x)).collect()),
+            HostOp::Dequantize(q) => {
+                Data::F32(floats(first()).into_iter().map(|c| q.real(c as i32)).collect())
+            }
+            HostOp::QuantizedSoftmax { axis, from, to } => {
+                let mut codes: Vec<i32> = floats(first()).into_iter().map(|c| c as i32).collect();
+                along(&first().shape, *axis, |places| {
+                    let row = places.iter().map(|&p| codes[p]).collect::<Vec<_>>();
+                    let result = from.softmax(&row, to);
+                    places.iter().zip(result).for_each(|(&p, v)| codes[p] = v);
+                });
+                Data::I32(codes)
+            }
+            HostOp::Top { axis, count, largest, places } => {
+                let values = floats(first());
+                let (mut numbers, mut best) =
+                    (vec![0i64; elements(&self.dims)], vec![0f32; elements(&self.dims)]);
+                let mut lines = Vec::new();
+                along(&first().shape, *axis, |line| lines.push(line.to_vec()));
+                let mut targets = Vec::new();
+                along(&self.dims, *axis, |line| targets.push(line.to_vec()));
+                for (line, target) in lines.iter().zip(&targets) {
+                    let mut order: Vec<usize> = (0..line.len()).collect();
+                    let value = |i: usize| if *largest { -values[line[i]] } else { values[line[i]] };
+                    order.sort_by(|&a, &b| value(a).total_cmp(&value(b)).then(a.cmp(&b)));
+                    for (&i, &to) in order.iter().take(*count).zip(target) {
+                        (numbers[to], best[to]) = (i as i64, values[line[i]]);
+                    }
+                }
+                if *places {
+                    Data::I64(numbers)
+                } else {
+                    Data::F32(best)
+                }
+            }
             HostOp::Conv(conv) => Data::F32(conv.run(first())),
             HostOp::Function(f) => Data::F32(floats(first()).into_iter().map(|x| f.apply(x)).collect()),
             HostOp::Binary(op) => {
@@ -208,6 +316,10 @@ impl HostNode {
         };
         Array { shape: self.dims.clone(), data }
     }
+}
+
+fn elements(dims: &[usize]) -> usize {
+    dims.iter().product()
 }
 
 impl Reduction {
@@ -347,6 +459,28 @@ mod tests {
         let row = array(&[3], &[1.0, 10.0, 100.0]);
         let product = node(HostOp::Binary(Binary::Mul), &[2, 3]).run(&[&x, &row]).data;
         assert_eq!(product, Data::F32(vec![1.0, 50.0, 200.0, -1.0, -30.0, 400.0]));
+    }
+
+    #[test]
+    fn the_largest_come_first_and_of_equal_ones_the_first() {
+        let x = array(&[2, 4], &[1.0, 5.0, 2.0, 5.0, -1.0, -3.0, 4.0, 0.0]);
+        let top = |largest, places| HostOp::Top { axis: 1, count: 2, largest, places };
+        let run = |op| node(op, &[2, 2]).run(&[&x]).data;
+        assert_eq!(run(top(true, true)), Data::I64(vec![1, 3, 2, 3]));
+        assert_eq!(run(top(true, false)), Data::F32(vec![5.0, 5.0, 4.0, 0.0]));
+        assert_eq!(run(top(false, true)), Data::I64(vec![0, 2, 1, 0]));
+    }
+
+    #[test]
+    fn codes_become_reals_and_reals_codes() {
+        let q = HostQuant { scale: 0.5, zero_point: 3, range: (-128, 127) };
+        let x = array(&[4], &[0.25, 0.75, -1.0, 1000.0]);
+        let codes = node(HostOp::Quantize(q), &[4]).run(&[&x]);
+        assert_eq!(codes.data, Data::I32(vec![3, 5, 1, 127]));
+        assert_eq!(
+            node(HostOp::Dequantize(q), &[4]).run(&[&codes]).data,
+            Data::F32(vec![0.0, 1.0, -1.0, 62.0])
+        );
     }
 
     #[test]

@@ -72,6 +72,16 @@ fn one_dimensional_streams_are_exact() {
 }
 
 #[test]
+fn heads_joined_over_cells_are_exact() {
+    check("qdq_heads");
+}
+
+#[test]
+fn the_operator_form_with_joins_and_softmax_is_exact() {
+    check("operators_tail");
+}
+
+#[test]
 fn the_operator_form_is_exact() {
     check("operators");
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! Networks of well-known shapes with random weights on the machine model of `zynq7020`: exact, and within their cycles.
+//! Networks of well-known shapes with random weights on the machine model of `zynq7020`: exact, and within their cycles; and
+//! tensors that small banks hold in parts only.
 
 #[path = "../../compiler/tests/support/real_shapes.rs"]
 mod real_shapes;
@@ -17,9 +18,21 @@ fn zynq() -> Arch {
     Arch::new(&Config::from_toml(text, "zynq7020.toml").expect("the configuration is correct"))
 }
 
+/// `tiny` with banks of so many words.
+fn tiny(depth: u32) -> Arch {
+    let text = include_str!("../../configs/tiny.toml");
+    let mut config = Config::from_toml(text, "tiny.toml").expect("the configuration is correct");
+    config.banks.depth = depth;
+    config.check().expect("the depth is a valid one");
+    Arch::new(&config)
+}
+
 /// Compiles and runs a network; cycles. Every tensor that the program stores must be the golden model's.
 fn run(name: &str, all_tensors: bool) -> u64 {
-    let arch = zynq();
+    run_on(zynq(), name, all_tensors)
+}
+
+fn run_on(arch: Arch, name: &str, all_tensors: bool) -> u64 {
     let (graph, input) = network(name);
     let options = Options { all_tensors, ..Options::default() };
     let compiled = || -> Program { compile(&graph, &arch, &options).expect("compiles") };
@@ -41,6 +54,23 @@ fn run(name: &str, all_tensors: bool) -> u64 {
     assert_eq!(stored, graph.outputs.len() + if all_tensors { graph.nodes.len() } else { 0 });
     println!("{name}: {} cycles", result.cycles);
     result.cycles
+}
+
+/// A row of 31 pixels with 72 channels of 8 bits takes 2232 plane-words, five of them 11160; the banks hold 512.
+#[test]
+fn tensors_much_larger_than_the_banks_go_in_rectangles() {
+    for all_tensors in [false, true] {
+        run_on(tiny(128), "rectangles", all_tensors);
+    }
+}
+
+#[test]
+fn streams_longer_than_a_coordinate_counts() {
+    for depth in [128, 2048] {
+        for all_tensors in [false, true] {
+            run_on(tiny(depth), "long", all_tensors);
+        }
+    }
 }
 
 macro_rules! networks {

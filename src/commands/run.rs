@@ -4,9 +4,10 @@
 use super::Outcome;
 use crate::cli::Run;
 use crate::data::{self, Batch};
+use crate::detector::{Detector, Found};
 use crate::evaluate::{self, Evaluated, Job, Produced};
 use crate::picture::{self, Rule, Sidecar, Target};
-use crate::{generate, run_program, Failure};
+use crate::{drawing, generate, run_program, Failure};
 use brickwork_compiler::npz::Array;
 use hdl_gen::Arch;
 
@@ -14,6 +15,7 @@ use hdl_gen::Arch;
 pub fn run(arguments: &Run) -> Result<(String, Outcome), Failure> {
     arguments.common.check()?;
     arguments.output.as_deref().map_or(Ok(()), data::check_output)?;
+    check_drawing(arguments)?;
     let arch = Arch::new(&generate::load_config(&arguments.common.config)?);
     let Evaluated { report, produced, .. } = match arguments.model.extension().and_then(|e| e.to_str()) {
         Some("bwp") => program(arguments, &arch)?,
@@ -40,8 +42,63 @@ fn network(arguments: &Run, arch: &Arch) -> Result<Evaluated, Failure> {
     };
     let mut evaluated = evaluate::evaluate(&job)?;
     evaluated.report.notes.extend(notes);
+    if let Some(detector) = &sidecar.detector {
+        let rule = arguments.picture.rule()?.or(sidecar.image.clone());
+        let names = &sidecar.classes.names;
+        evaluated.report.boxes = boxes(arguments, detector, &targets, &rule, (&evaluated.produced, names))?;
+    } else if arguments.draw.is_some() {
+        let cure = arguments.model.with_extension("toml");
+        return Err(Failure::Other(format!(
+            "--draw: how results become boxes is not known; write a table [detector] into {}",
+            cure.display()
+        )));
+    }
     super::write_page(&mut evaluated, (arch, &arguments.common), &arguments.model, Some(&model))?;
     Ok(evaluated)
+}
+
+/// Errors: boxes cannot be drawn into what is no picture, or without the network around the program.
+fn check_drawing(arguments: &Run) -> Result<(), Failure> {
+    let program = arguments.model.extension().is_some_and(|e| e == "bwp");
+    match &arguments.draw {
+        Some(_) if program => Err(Failure::Other("--draw takes a model, not a program".into())),
+        Some(_) if !arguments.input.iter().all(|f| picture::is_picture(f)) => {
+            Err(Failure::Other("--draw takes pictures as inputs".into()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The boxes of every input; for pictures in their pixels, and drawn where that is asked for.
+fn boxes(
+    arguments: &Run,
+    detector: &Detector,
+    targets: &[Target],
+    rule: &Rule,
+    (produced, names): (&[Produced], &[String]),
+) -> Result<Vec<Vec<Found>>, Failure> {
+    let [target] = targets else {
+        return Err(Failure::Other("[detector] is for models with one input".into()));
+    };
+    let size = target.size(rule)?;
+    let mut all = Vec::new();
+    for (i, p) in produced.iter().enumerate() {
+        let mut found = detector.boxes(&p.outputs, size, names)?;
+        let file = arguments.input.get(i).filter(|f| picture::is_picture(f));
+        if let Some(file) = file {
+            let picture = picture::read(file)?;
+            let frame = target.frame(rule, &picture)?;
+            found = found.into_iter().map(|f| f.moved(frame.scale, frame.origin)).collect();
+            if let Some(folder) = &arguments.draw {
+                let stem = file.file_stem().map_or("picture".into(), |s| s.to_string_lossy());
+                let mut drawn = picture.into_rgb8();
+                drawing::draw(&mut drawn, &found);
+                drawing::write(&folder.join(format!("{stem}.png")), &drawn)?;
+            }
+        }
+        all.push(found);
+    }
+    Ok(all)
 }
 
 fn program(arguments: &Run, arch: &Arch) -> Result<Evaluated, Failure> {

@@ -6,7 +6,9 @@ mod cost;
 mod emit;
 mod error;
 mod fold;
+mod fuse;
 pub mod layout;
+mod moves;
 mod nest;
 mod ops;
 mod place;
@@ -14,6 +16,7 @@ mod prepare;
 mod proof;
 mod schedule;
 mod stage;
+mod tiles;
 
 pub use error::{CompileError, CompileErrorKind};
 
@@ -62,7 +65,11 @@ impl Planned {
         })?;
         let mut kept = vec![options.all_tensors; graph.tensors.len()];
         graph.outputs.iter().for_each(|t| kept[*t] = true);
-        let folded = fold::fold(graph, arch, options, &kept);
+        let fused = match options.fuse && arch.has_table {
+            true => fuse::functions(graph, &kept),
+            false => graph.clone(),
+        };
+        let folded = fold::fold(&fused, arch, options, &kept);
         kept.resize(folded.graph.tensors.len(), false);
         let prepared = prepare::prepare(&folded, arch, options, &kept)?;
         let plan = place::place(&folded, arch, prepared, options)?;

@@ -131,7 +131,7 @@ pub fn chunks(grid: [usize; 2], limit: usize, upsample: usize) -> Vec<Chunk> {
 
 /// Even pieces of `0..size` of at most `limit`, as (start, length). A piece is a multiple of `unit` or lies between two
 /// multiples.
-fn spans(size: usize, limit: usize, unit: usize) -> Vec<(usize, usize)> {
+pub fn spans(size: usize, limit: usize, unit: usize) -> Vec<(usize, usize)> {
     let limit = if limit >= unit { limit - limit % unit } else { limit };
     let even = size.div_ceil(size.div_ceil(limit)).next_multiple_of(unit.min(limit)).min(limit);
     let mut out = Vec::new();

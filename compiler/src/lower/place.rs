@@ -8,6 +8,7 @@ use super::fold::Folded;
 use super::layout::{beats_per_bank_word, Layout};
 use super::prepare::{copy_stage, Prepared};
 use super::stage::{merge_units, Feed, Stage};
+use super::tiles::{needed, Tiles};
 use super::Options;
 use crate::ir::{Graph, Tensor, TensorId};
 use crate::program::{Place, PlaceKind, Quant, TensorForm, TensorInfo};
@@ -47,6 +48,8 @@ pub struct Bands {
     pub buffers: Vec<Option<usize>>,
     /// The only feed has the whole memory, in which its rows go round: row y at y * row pitch, modulo the memory.
     pub ring: bool,
+    /// Rectangles instead, where no band of rows fits; the feeds with a buffer come through a ring.
+    pub tiles: Option<Tiles>,
 }
 
 /// Everything placed.
@@ -72,10 +75,7 @@ pub fn dram_bytes(layout: &Layout) -> usize {
 
 /// Input rows that result rows `rows` read, clipped to the tensor.
 pub fn rows_needed(feed: &Feed, window: [usize; 2], rows: &Range<usize>, height: usize) -> Range<usize> {
-    let first = feed.geometry.input([rows.start, 0], [0, 0])[0];
-    let last = feed.geometry.input([rows.end - 1, 0], [window[0] - 1, 0])[0] + feed.reach[0] as isize;
-    let clip = |v: isize| v.clamp(0, height as isize) as usize;
-    clip(first)..clip(last + 1)
+    needed(feed, window, 0, rows, height)
 }
 
 struct Placer<'a> {
@@ -84,6 +84,8 @@ struct Placer<'a> {
     stages: &'a [Stage],
     root: &'a [TensorId],
     spilled: Vec<bool>,
+    /// Stages that may be done in rectangles: nothing else helps.
+    tiled: Vec<bool>,
 }
 
 /// A placed interval of plane-words.
@@ -114,15 +116,18 @@ pub fn place(
             stages.push(copy_stage(graph, arch, r).map_err(|e| vec![e])?);
         }
     }
-    let mut placer = Placer { graph, arch, stages: &stages, root: &root, spilled: vec![false; root.len()] };
+    let (spilled, tiled) = (vec![false; root.len()], vec![false; stages.len()]);
+    let mut placer = Placer { graph, arch, stages: &stages, root: &root, spilled, tiled };
     let mut placed = loop {
         match placer.attempt() {
             Ok(done) => break done,
             Err((stage, need)) => match placer.victim(stage) {
                 Some(t) => placer.spilled[t] = true,
+                None if !placer.tiled[stage] => placer.tiled[stage] = true,
                 None => {
                     let limit = arch.plane_words as usize;
-                    let what = "activation banks (plane-words), even in bands of one result row";
+                    let what =
+                        "activation banks (plane-words) for one result pixel and the channels of one pass";
                     let kind = CompileErrorKind::DoesNotFit { what, need, limit };
                     return Err(vec![kind.at(&stages[stage].name)]);
                 }
@@ -351,7 +356,7 @@ impl Placer<'_> {
                 .filter(|(_, first, last)| (*first..=*last).contains(&i))
                 .filter_map(|(t, ..)| placed[*t].map(|a| a..a + self.size(*t)))
                 .collect();
-            bands.push(self.bands(stage, &taken).map_err(|need| (i, need))?);
+            bands.push(self.bands(i, stage, &taken).map_err(|need| (i, need))?);
         }
         Ok((placed, bands))
     }
@@ -394,15 +399,18 @@ impl Placer<'_> {
         let mut sum = 0;
         for (i, (stage, b)) in self.stages.iter().zip(bands).enumerate() {
             let count = stage.grid[0].div_ceil(b.rows.max(1));
-            let loads: usize = stage
-                .feeds
-                .iter()
-                .filter(|f| self.spilled[self.root[f.tensor]])
-                .map(|f| match b.ring || count == 1 {
-                    true => self.size(self.root[f.tensor]),
-                    false => count * self.band_size(stage, f, b.rows),
-                })
-                .sum();
+            let in_rows = || -> usize {
+                stage
+                    .feeds
+                    .iter()
+                    .filter(|f| self.spilled[self.root[f.tensor]])
+                    .map(|f| match b.ring || count == 1 {
+                        true => self.size(self.root[f.tensor]),
+                        false => count * self.band_size(stage, f, b.rows),
+                    })
+                    .sum()
+            };
+            let loads = b.tiles.as_ref().map_or_else(in_rows, |t| t.traffic);
             let stores = match self.spilled[self.root[stage.output]] && !stage.export_only {
                 true => self.size(self.root[stage.output]),
                 false => 0,
@@ -425,7 +433,12 @@ impl Placer<'_> {
         let rows = self.band_size(stage, feed, 1) / row + feed.geometry.step[0];
         let fits = rows * row <= self.arch.plane_words as usize;
         let plain = taken.is_empty() && feed.geometry.upsample == 1 && self.spilled[self.root[feed.tensor]];
-        (plain && fits).then(|| Bands { rows: stage.grid[0], buffers: vec![Some(0)], ring: true })
+        (plain && fits).then(|| Bands {
+            rows: stage.grid[0],
+            buffers: vec![Some(0)],
+            ring: true,
+            tiles: None,
+        })
     }
 
     fn first_fit(&self, live: &[(TensorId, usize, usize)]) -> Result<Vec<Option<usize>>, (usize, usize)> {
@@ -451,7 +464,7 @@ impl Placer<'_> {
     }
 
     /// The largest band of result rows whose input rows fit beside `taken`; the need of one row if none does.
-    fn bands(&self, stage: &Stage, taken: &[Span]) -> Result<Bands, usize> {
+    fn bands(&self, index: usize, stage: &Stage, taken: &[Span]) -> Result<Bands, usize> {
         let height = stage.grid[0];
         let fits = |rows: usize| -> Option<Vec<Option<usize>>> {
             let mut taken = taken.to_vec();
@@ -471,7 +484,7 @@ impl Placer<'_> {
         let upsample = stage.feeds.iter().map(|f| f.geometry.upsample).max().unwrap_or(1);
         let whole = |rows: usize| if rows >= upsample { rows - rows % upsample } else { 1 };
         if let Some(buffers) = fits(height) {
-            return Ok(Bands { rows: height, buffers, ring: false });
+            return Ok(Bands { rows: height, buffers, ring: false, tiles: None });
         }
         if let Some(ring) = self.ring(stage, taken) {
             return Ok(ring);
@@ -485,6 +498,7 @@ impl Placer<'_> {
             }
         }
         match low {
+            0 if self.tiled[index] => self.tiles(stage, taken),
             0 => Err(stage
                 .feeds
                 .iter()
@@ -496,10 +510,36 @@ impl Placer<'_> {
                 let fit = (1..=low)
                     .rev()
                     .map(whole)
-                    .find_map(|rows| Some(Bands { rows, buffers: fits(rows)?, ring: false }));
+                    .find_map(|rows| Some(Bands { rows, buffers: fits(rows)?, ring: false, tiles: None }));
                 fit.ok_or_else(|| self.arch.plane_words as usize + 1)
             }
         }
+    }
+
+    /// Rectangles whose inputs go through the largest free part of the banks; the need of the smallest if they do not fit.
+    fn tiles(&self, stage: &Stage, taken: &[Span]) -> Result<Bands, usize> {
+        let memory = self.arch.plane_words as usize;
+        let starts = taken.iter().map(|s| s.end).chain([0]).filter(|a| taken.iter().all(|s| !s.contains(a)));
+        let free = |a: usize| a..taken.iter().map(|s| s.start).filter(|s| *s >= a).min().unwrap_or(memory);
+        let room = starts.map(free).max_by_key(|r| r.len()).unwrap_or(0..0);
+        let layouts: Vec<Layout> = stage.feeds.iter().map(|f| self.layout(f.tensor).in_dram()).collect();
+        let streamed: Vec<bool> = stage.feeds.iter().map(|f| self.spilled[self.root[f.tensor]]).collect();
+        let first = room.start;
+        match Tiles::plan(self.arch, stage, &layouts, &streamed, room) {
+            Some(tiles) => Ok(Bands {
+                rows: stage.grid[0],
+                buffers: streamed.iter().map(|s| s.then_some(first)).collect(),
+                ring: false,
+                tiles: Some(tiles),
+            }),
+            None => Err(stage.feeds.iter().map(|f| (f.reach[0] + 1) * (f.reach[1] + 1)).max().unwrap_or(1)
+                * layouts.iter().map(|l| l.slots as usize).max().unwrap_or(1)),
+        }
+    }
+
+    fn layout(&self, t: TensorId) -> Layout {
+        let tensor = &self.graph.tensors[t];
+        Layout::new(self.arch, tensor.shape, tensor.ty)
     }
 
     /// Plane-words of the input rows that `rows` result rows read at most.

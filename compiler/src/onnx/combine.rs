@@ -6,22 +6,32 @@ use super::emit::{CodeSpec, MAX_FACTOR};
 use super::lower::Importer;
 use super::model::{check_activation, Node};
 use super::ops::{activation, waiting};
-use super::value::{image_order, odd_part, Base, FloatValue, IntegerView, Pending, PendingOp, Value};
+use super::pair_sum::PairSum;
+use super::value::{
+    image_order, odd_part, simplified, Base, FloatValue, IntegerView, LinearSum, Pending, PendingOp, Value,
+};
 use crate::host::{CodeTable, FloatChain, FloatStep, FromInt, IntStep};
-use crate::ir::{Add, ChannelParams, Concat, Op, Requant, Rounding, TensorId};
+use crate::ir::{Add, Concat, Op, Requant, Rounding, TensorId};
 use crate::tail::Binary;
-use hdl_gen::numfmt::round_scaled;
 use std::rc::Rc;
 
 /// Pairs of codes that are tried to prove a sum.
 const MAX_PAIRS: i64 = 1 << 20;
 
-/// Fraction bits of the operands of a sum, at most; they have 32 bits in all.
-const FRACTION: i32 = 20;
-
 impl Importer<'_> {
     /// The sum of two quantized tensors.
     pub fn add(&mut self, node: &Node, a: FloatValue, b: FloatValue) -> Result<FloatValue, String> {
+        self.add_by(node, a, b, None)
+    }
+
+    /// `rule`: how the reference computes the codes, where not as a sum of floats.
+    pub fn add_by(
+        &mut self,
+        node: &Node,
+        a: FloatValue,
+        b: FloatValue,
+        rule: Option<LinearSum>,
+    ) -> Result<FloatValue, String> {
         if a.dims != b.dims {
             return Err(format!("shapes {:?} and {:?} differ", a.dims, b.dims));
         }
@@ -47,7 +57,7 @@ impl Importer<'_> {
                     x.scale, y.scale
                 ));
             }
-            let op = PendingOp::Sum2 { a, b };
+            let op = PendingOp::Sum2 { a, b, rule };
             let base = self.pending(node, op, shape, vec![(0, 0)]);
             return Ok(FloatValue { dims, base, chain: FloatChain::default(), order, int: None });
         };
@@ -106,18 +116,43 @@ impl Importer<'_> {
     /// Two values of the same codes, such as x times sigmoid(x), are one function of them.
     fn function_of_codes(&self, op: Binary, a: &FloatValue, b: &FloatValue) -> Option<FloatValue> {
         let (Base::Codes(t), Base::Codes(u)) = (&a.base, &b.base) else { return None };
-        if t != u || a.order != b.order || a.dims != b.dims || a.int.is_some() || b.int.is_some() {
+        if a.order != b.order || a.dims != b.dims || a.int.is_some() || b.int.is_some() {
             return None;
         }
-        let (lo, hi) = self.ranges[*t];
+        let (root, [of_t, of_u]) = self.common_root(*t, *u)?;
+        let (lo, hi) = self.ranges[root];
         let width = a.chain.width().max(b.chain.width());
         if (hi - lo + 1).saturating_mul(width as i64) > MAX_PAIRS {
             return None;
         }
-        let value = |v: i64, c: usize| op.apply(a.chain.eval_int(v, c), b.chain.eval_int(v, c));
-        let values = (0..width).map(|c| (lo..=hi).map(|v| value(v, c)).collect()).collect();
+        let value = |i: usize, c: usize| op.apply(a.chain.eval_int(of_t[i], c), b.chain.eval_int(of_u[i], c));
+        let values = (0..width).map(|c| (0..of_t.len()).map(|i| value(i, c)).collect()).collect();
         let chain = FloatChain { table: Some(CodeTable { first: lo, values }), ..FloatChain::default() };
-        Some(FloatValue { chain, ..a.clone() })
+        Some(FloatValue { base: Base::Codes(root), chain, ..a.clone() })
+    }
+
+    /// A tensor of whose codes the codes of both are functions, and these functions over all codes that it can hold.
+    fn common_root(&self, t: TensorId, u: TensorId) -> Option<(TensorId, [Vec<i64>; 2])> {
+        let (of_t, of_u) = (self.lineage(t), self.lineage(u));
+        of_t.into_iter().find_map(|(root, codes)| {
+            let other = of_u.iter().find(|(r, _)| *r == root)?;
+            Some((root, [codes, other.1.clone()]))
+        })
+    }
+
+    /// The tensor itself and those that it is a function of, nearest first, each with that function.
+    fn lineage(&self, t: TensorId) -> Vec<(TensorId, Vec<i64>)> {
+        let (lo, hi) = self.ranges[t];
+        let mut found = vec![(t, (lo..=hi).collect::<Vec<i64>>())];
+        while let Some((last, codes)) = found.last() {
+            let (first, codes) = (self.ranges[*last].0, codes.clone());
+            let Some((parent, from, table)) = self.derived.get(last) else { break };
+            let (least, most) = self.ranges[*parent];
+            let one = |v: i64| codes.get((*table.get((v - from) as usize)? - first) as usize).copied();
+            let Some(composed) = (least..=most).map(one).collect::<Option<Vec<_>>>() else { break };
+            found.push((*parent, composed));
+        }
+        found
     }
 
     /// Codes of a sum of two values that have nothing to do with each other: a line in both codes, proven for all pairs.
@@ -125,8 +160,7 @@ impl Importer<'_> {
         &mut self,
         name: &str,
         p: &Pending,
-        a: &FloatValue,
-        b: &FloatValue,
+        (a, b, rule): (&FloatValue, &FloatValue, Option<LinearSum>),
         chain: &FloatChain,
         spec: CodeSpec,
     ) -> Result<TensorId, String> {
@@ -136,8 +170,14 @@ impl Importer<'_> {
         if chain.width() != 1 {
             return Err("a sum followed by different constants per channel is not supported".into());
         }
-        let sum = PairSum::new((a, self.ranges[*ta]), (b, self.ranges[*tb]), chain, spec)?;
+        let sum = PairSum::new((a, self.ranges[*ta]), (b, self.ranges[*tb]), chain, spec, rule)?;
         let (found, differing) = sum.search();
+        if let Some(d) = differing.iter().find(|d| d.got.abs_diff(d.expected) > 1) {
+            return Err(format!(
+                "no line in both codes gives the sum: {} and {} give {} instead of {}; quantize both alike",
+                d.a, d.b, d.got, d.expected
+            ));
+        }
         if let Some(d) = differing.first() {
             self.notes.push(format!(
                 "{}: {} of {} pairs of codes differ from the float reference, by its rounding: {} and {} give {} \
@@ -183,11 +223,17 @@ impl Importer<'_> {
     }
 
     pub fn join(&mut self, node: &Node, parts: Vec<FloatValue>) -> Result<FloatValue, String> {
+        let mut parts = parts;
+        for v in &mut parts {
+            if v.image().is_none() && matches!(v.base, Base::Codes(_)) && int(node, "axis", 1)? == 1 {
+                *v = self.as_image(&node.name, v.clone())?.0;
+            }
+        }
         let first = parts.first().ok_or("has no inputs")?.clone();
         let rank = first.dims.len() as i64;
         let axis = int(node, "axis", 1)?;
         if axis != 1 && axis != 1 - rank {
-            return Err(format!("axis {axis}; only channels (axis 1) can be joined"));
+            return self.join_flat(node, parts, super::constant::axis(axis, rank as usize)?);
         }
         let image = first.image().ok_or("its input does not lie as an image in memory")?;
         let mut channels = 0;
@@ -228,7 +274,7 @@ impl Importer<'_> {
             }
             None => (0, 0),
         };
-        let base = self.pending(node, PendingOp::Concat { parts }, shape, vec![bounds]);
+        let base = self.pending(node, PendingOp::Concat { parts, flat: false }, shape, vec![bounds]);
         Ok(FloatValue { dims, base, chain: FloatChain::default(), order, int: first.int })
     }
 
@@ -264,22 +310,98 @@ impl Importer<'_> {
         &mut self,
         name: &str,
         p: &Pending,
-        parts: &[FloatValue],
+        (parts, flat): (&[FloatValue], bool),
         chain: &FloatChain,
         spec: CodeSpec,
     ) -> Result<TensorId, String> {
         let (mut ids, mut first) = (Vec::new(), 0);
+        if flat && chain.width() != 1 {
+            return Err(
+                "joined along another axis, then different constants per channel: not supported".into()
+            );
+        }
         for (i, part) in parts.iter().enumerate() {
-            let channels = part.image().ok_or("its input does not lie as an image in memory")?[2];
-            let own = chain.selected(&(first..first + channels).collect::<Vec<_>>());
-            first += channels;
+            let own = match flat {
+                true => chain.clone(),
+                false => {
+                    let channels = part.image().ok_or("its input does not lie as an image in memory")?[2];
+                    first += channels;
+                    chain.selected(&(first - channels..first).collect::<Vec<_>>())
+                }
+            };
             let mut v = part.clone();
             v.chain = part.chain.then(&own);
             let codes = self.codes(&format!("{name}_{i}"), &v, spec)?;
             let Base::Codes(t) = codes.base else { return Err("its input is not quantized".into()) };
             ids.push(t);
         }
-        Ok(self.join_codes(&p.name, name, ids, p.shape))
+        Ok(match flat {
+            true => self.join_flat_codes(&p.name, name, ids),
+            false => self.join_codes(&p.name, name, ids, p.shape),
+        })
+    }
+
+    /// Values joined along an axis that is not the channels': all elements of the parts behind each other, in a new order.
+    fn join_flat(&mut self, node: &Node, parts: Vec<FloatValue>, axis: usize) -> Result<FloatValue, String> {
+        let first = parts[0].clone();
+        let mut dims = first.dims.clone();
+        dims[axis] = 0;
+        let (mut offset, mut offsets) = (0, Vec::new());
+        for v in &parts {
+            let fits = v.dims.len() == dims.len()
+                && (0..dims.len()).all(|a| a == axis || v.dims[a] == first.dims[a])
+                && v.int.is_some() == first.int.is_some();
+            if !fits {
+                return Err(format!("shapes {:?} and {:?} do not fit", first.dims, v.dims));
+            }
+            if matches!(v.base, Base::Input(_)) || v.chain.width() != 1 {
+                return Err(format!(
+                    "axis {axis}; values that are quantized alike, or channels (axis 1), can be joined"
+                ));
+            }
+            dims[axis] += v.dims[axis];
+            offsets.push(offset);
+            offset += match &v.base {
+                Base::Codes(t) => self.graph.tensors[*t].shape.iter().product::<usize>(),
+                Base::Pending(p) => p.shape.iter().product(),
+                Base::Input(_) => 0,
+            };
+        }
+        check_activation(&dims)?;
+        check_activation(&[offset])?;
+        let outer: usize = dims[..axis].iter().product();
+        let mut order = Vec::with_capacity(dims.iter().product());
+        for o in 0..outer {
+            for (v, offset) in parts.iter().zip(&offsets) {
+                let piece = v.count() / outer;
+                order.extend((o * piece..(o + 1) * piece).map(|e| offset + v.place(e)));
+            }
+        }
+        let (order, int) = (simplified(order), first.int);
+        if let Some(ids) = self.alike(&parts) {
+            let name = node.outputs.first().cloned().unwrap_or_default();
+            let output = self.join_flat_codes(&node.name, &name, ids);
+            return Ok(FloatValue { dims, base: Base::Codes(output), chain: first.chain, order, int });
+        }
+        if int.is_some() {
+            return Err(format!("axis {axis}; integers of one meaning, or channels (axis 1), can be joined"));
+        }
+        let op = PendingOp::Concat { parts, flat: true };
+        let base = self.pending(node, op, [1, 1, offset], vec![(0, 0)]);
+        Ok(FloatValue { dims, base, chain: FloatChain::default(), order, int })
+    }
+
+    fn join_flat_codes(&mut self, node: &str, name: &str, ids: Vec<TensorId>) -> TensorId {
+        let mut flat = Vec::new();
+        for (i, t) in ids.into_iter().enumerate() {
+            let n = self.graph.tensors[t].len();
+            flat.push(match self.graph.tensors[t].shape == [1, 1, n] {
+                true => t,
+                false => self.reshaped(&format!("{node}_{i}"), t, [1, 1, n]),
+            });
+        }
+        let n = flat.iter().map(|&t| self.graph.tensors[t].len()).sum();
+        self.join_codes(node, name, flat, [1, 1, n])
     }
 }
 
@@ -291,177 +413,4 @@ fn common_scale(a: f32, b: f32) -> Option<(i64, i64, f64)> {
         let exact = scale * p as f64 == a as f64 && q * a as f64 == b as f64 * p as f64;
         (exact && q >= 1.0 && q <= MAX_FACTOR as f64).then_some((p, q as i64, scale))
     })
-}
-
-/// The codes of all pairs, and the real line that they round.
-struct PairSum {
-    first: [i64; 2],
-    count: [usize; 2],
-    /// `[a][b]`
-    codes: Vec<i32>,
-    /// Slopes and offset, in codes: `slope[0] * a + slope[1] * b + offset`.
-    line: [f64; 3],
-    clamp: (i32, i32),
-    /// Fraction bits of the operands.
-    fraction: i32,
-}
-
-#[derive(Clone, Copy)]
-struct SumParams {
-    a: ChannelParams,
-    b: ChannelParams,
-    sum: ChannelParams,
-}
-
-/// A pair whose code is not the reference's.
-struct PairDifference {
-    a: i64,
-    b: i64,
-    expected: i32,
-    got: i32,
-}
-
-impl PairSum {
-    fn new(
-        (a, ra): (&FloatValue, (i64, i64)),
-        (b, rb): (&FloatValue, (i64, i64)),
-        chain: &FloatChain,
-        spec: CodeSpec,
-    ) -> Result<PairSum, String> {
-        let reals = |v: &FloatValue, (lo, hi): (i64, i64)| {
-            (lo..=hi).map(|x| v.chain.eval_int(x, 0)).collect::<Vec<_>>()
-        };
-        let (xs, ys) = (reals(a, ra), reals(b, rb));
-        let mut codes = Vec::with_capacity(xs.len() * ys.len());
-        for x in &xs {
-            for y in &ys {
-                let real = chain.eval(x + y, 0);
-                if real.is_nan() {
-                    return Err("the float arithmetic overflows".into());
-                }
-                codes.push(spec.map.code(real));
-            }
-        }
-        let (gain, shift) = affine(&chain.steps)?;
-        let view = |v: &FloatValue, r| {
-            IntegerView::of(&v.chain, 0, r).ok_or("its input is no multiple of one scale")
-        };
-        let (va, vb) = (view(a, ra)?, view(b, rb)?);
-        let slope = |v: &IntegerView| v.scale as f64 * v.factor as f64 * gain;
-        let part = |v: &IntegerView| v.scale as f64 * v.offset as f64 * gain;
-        let line = [slope(&va), slope(&vb), part(&va) + part(&vb) + shift];
-        let lo = codes.iter().min().copied().unwrap_or(0).max(spec.clamp.0);
-        let hi = codes.iter().max().copied().unwrap_or(0).min(spec.clamp.1);
-        let size = |slope: f64, r: (i64, i64)| (slope * r.0.abs().max(r.1.abs()) as f64).abs();
-        let largest = size(line[0], ra).max(size(line[1], rb)).max(line[2].abs()).max(1.0);
-        let fraction = (29 - largest.log2().ceil().min(28.0) as i32).clamp(1, FRACTION);
-        Ok(PairSum {
-            fraction,
-            first: [ra.0, rb.0],
-            count: [xs.len(), ys.len()],
-            codes,
-            line,
-            clamp: (lo, hi),
-        })
-    }
-
-    /// The best parameters found, and where they differ.
-    fn search(&self) -> (SumParams, Vec<PairDifference>) {
-        let mut line = self.line;
-        let mut best = parameters(line, self.fraction);
-        let mut differing = self.differences(&best);
-        for round in 0..200 {
-            if differing.is_empty() {
-                break;
-            }
-            // Move the line by the least that sets each differing pair right.
-            let margin = 2f64.powi(-self.fraction) * (1.0 + (round % 7) as f64);
-            for d in &differing {
-                let (a, b) = (d.a as f64, d.b as f64);
-                let real = line[0] * a + line[1] * b + line[2];
-                let wanted = if d.expected > d.got {
-                    d.expected as f64 - 0.5 + margin
-                } else {
-                    d.expected as f64 + 0.5 - margin
-                };
-                if (d.expected > d.got) == (wanted > real) {
-                    let step = (wanted - real) / (a * a + b * b + 1.0);
-                    line = [line[0] + step * a, line[1] + step * b, line[2] + step];
-                }
-            }
-            let params = parameters(line, self.fraction);
-            let now = self.differences(&params);
-            if now.len() < differing.len() {
-                best = params;
-            }
-            let better = now.len() < differing.len();
-            if better || round % 20 < 19 {
-                differing = now;
-            }
-        }
-        let differing = self.differences(&best);
-        (best, differing)
-    }
-
-    fn differences(&self, p: &SumParams) -> Vec<PairDifference> {
-        let scaled = |i: usize, p: &ChannelParams| {
-            let value = |k: usize| {
-                let shifted = (self.first[i] + k as i64) << 20;
-                round_scaled(shifted + p.bias as i64, p, Rounding::HalfEven)
-            };
-            (0..self.count[i]).map(value).collect::<Vec<_>>()
-        };
-        let (xs, ys) = (scaled(0, &p.a), scaled(1, &p.b));
-        let mut found = Vec::new();
-        for (i, x) in xs.iter().enumerate() {
-            for (j, y) in ys.iter().enumerate() {
-                let expected = self.codes[i * ys.len() + j];
-                let sum = round_scaled(x + y + p.sum.bias as i64, &p.sum, Rounding::HalfEven);
-                let got = sum.clamp(self.clamp.0 as i64, self.clamp.1 as i64) as i32;
-                if got != expected {
-                    let (a, b) = (self.first[0] + i as i64, self.first[1] + j as i64);
-                    found.push(PairDifference { a, b, expected, got });
-                }
-            }
-        }
-        found
-    }
-}
-
-/// Hardware parameters of a line in two codes. Slopes beyond 2^8 codes per code cannot occur with tensors of a sensible
-/// scale; they saturate, and the comparison of all pairs tells.
-fn parameters(line: [f64; 3], fraction: i32) -> SumParams {
-    // (code << 20) * multiplier / 2^(31 + shift) = code * slope * 2^fraction
-    let operand = |slope: f64| {
-        let target = slope * 2f64.powi(fraction + 11);
-        let mut shift = 0;
-        while shift < 40 && (target * 2f64.powi(shift + 1)).abs() < i32::MAX as f64 {
-            shift += 1;
-        }
-        let multiplier = (target * 2f64.powi(shift)).round().clamp(-(i32::MAX as f64), i32::MAX as f64);
-        ChannelParams { bias: 0, multiplier: multiplier as i32, addend: 0, shift: shift as u8 }
-    };
-    let bias = (line[2] * 2f64.powi(fraction)).round();
-    let bias = bias.clamp(i32::MIN as f64, i32::MAX as f64) as i32;
-    // (sum + bias) * 2^30 / 2^(31 + fraction - 1)
-    let sum = ChannelParams { bias, multiplier: 1 << 30, addend: 0, shift: fraction as u8 - 1 };
-    SumParams { a: operand(line[0]), b: operand(line[1]), sum }
-}
-
-/// Gain and offset of float steps, minima, maxima and roundings left aside.
-fn affine(steps: &[FloatStep]) -> Result<(f64, f64), String> {
-    let (mut gain, mut shift) = (1.0, 0.0);
-    for step in steps {
-        let c = step.constants().and_then(|c| c.first().copied()).unwrap_or(0.0) as f64;
-        match step {
-            FloatStep::Add(_) => shift += c,
-            FloatStep::Sub(_) => shift -= c,
-            FloatStep::SubFrom(_) => (gain, shift) = (-gain, c - shift),
-            FloatStep::Mul(_) => (gain, shift) = (gain * c, shift * c),
-            FloatStep::Div(_) => (gain, shift) = (gain / c, shift / c),
-            FloatStep::Min(_) | FloatStep::Max(_) | FloatStep::Round(_) => {}
-            _ => return Err("a curved function behind a sum of different scales is not supported".into()),
-        }
-    }
-    Ok((gain, shift))
 }

@@ -2,13 +2,14 @@
 //! From chains to codes: the nodes of the integer graph, with requantizations that are exact for every value.
 
 use super::lower::Importer;
+use super::requants::{conv_requant, outer_zero, requant, table_requant, uniform, with_params};
 use super::value::{
     image_order, image_shape, Base, ConvTemplate, FloatValue, IntegerView, Move, Pending, PendingOp,
     WindowTemplate,
 };
 use crate::host::{CodeMap, FloatChain, FromInt, HostInput};
 use crate::ir::*;
-use crate::requant::{acc_bounds, identity, runs, solve, solve_all, RequantError, Run, EXHAUSTIVE_LIMIT};
+use crate::requant::{identity, EXHAUSTIVE_LIMIT};
 use std::rc::Rc;
 
 /// What a quantizer makes: type, smallest and largest code, and how the integral value is stored.
@@ -18,9 +19,6 @@ pub struct CodeSpec {
     pub clamp: (i32, i32),
     pub map: CodeMap,
 }
-
-/// Largest power of two by which weights are enlarged where codes change by more than 1 per accumulator unit.
-const MAX_ENLARGE: u32 = 8;
 
 impl Importer<'_> {
     /// Channels of a value's base, for lists of constants; `None` for a model input.
@@ -36,7 +34,7 @@ impl Importer<'_> {
     pub fn codes(&mut self, name: &str, v: &FloatValue, spec: CodeSpec) -> Result<FloatValue, String> {
         let tensor = match &v.base {
             Base::Input(i) => return self.input_codes(name, *i, v, spec),
-            Base::Codes(t) => self.recode(name, *t, &v.chain, spec)?,
+            Base::Codes(t) => self.function_codes(name, *t, &v.chain, spec)?,
             Base::Pending(p) => self.emit(name, &p.clone(), &v.chain, spec)?,
         };
         Ok(FloatValue::codes(v.dims.clone(), tensor, v.order.clone()))
@@ -141,6 +139,23 @@ impl Importer<'_> {
         Ok(FloatValue::codes(v.dims.clone(), tensor, image_order(shape)))
     }
 
+    /// [`Importer::recode`], and what the new codes are of the old ones.
+    fn function_codes(
+        &mut self,
+        name: &str,
+        t: TensorId,
+        chain: &FloatChain,
+        spec: CodeSpec,
+    ) -> Result<TensorId, String> {
+        let output = self.recode(name, t, chain, spec)?;
+        let (lo, hi) = self.ranges[t];
+        if output != t && chain.width() == 1 && hi - lo < EXHAUSTIVE_LIMIT {
+            let codes = (lo..=hi).map(|v| chain.code(v, 0, spec.map) as i64).collect();
+            self.derived.insert(output, (t, lo, codes));
+        }
+        Ok(output)
+    }
+
     /// Codes from codes: a copy with requantization, or the same tensor where nothing changes.
     pub fn recode(
         &mut self,
@@ -197,7 +212,7 @@ impl Importer<'_> {
                 }
                 Err(reason) => self.in_pieces(&p.name, name, conv, p.shape, chain, &p.bounds, spec, &reason),
             },
-            PendingOp::Sum { input, window } => {
+            PendingOp::Sum { input, window, pad_code } => {
                 let single = uniform(chain, &p.bounds).map(|b| requant(chain, &[b], spec)).transpose()?;
                 if let Some(Ok(requant)) = single {
                     let output = self.new_codes(name, p.shape, spec);
@@ -205,7 +220,7 @@ impl Importer<'_> {
                     return Ok(output);
                 }
                 let bounds = vec![p.bounds[0]; p.shape[2]];
-                let conv = ones(*input, p.shape[2], *window);
+                let conv = ConvTemplate { pad_code: *pad_code, ..ones(*input, p.shape[2], *window) };
                 match conv_requant(&conv, chain, &bounds, spec)? {
                     Ok((weights, requant)) => {
                         let output = self.new_codes(name, p.shape, spec);
@@ -229,8 +244,8 @@ impl Importer<'_> {
                     Err(inexact) => self.sum_then_recode(name, p, chain, bounds, spec).ok_or(inexact)?,
                 }
             }
-            PendingOp::Sum2 { a, b } => self.sum_of_two(name, p, a, b, chain, spec),
-            PendingOp::Concat { parts } => self.joined(name, p, parts, chain, spec),
+            PendingOp::Sum2 { a, b, rule } => self.sum_of_two(name, p, (a, b, *rule), chain, spec),
+            PendingOp::Concat { parts, flat } => self.joined(name, p, (parts, *flat), chain, spec),
             PendingOp::Moved { inner, by } => {
                 if matches!(by, Move::Max(_)) {
                     let channels = if chain.width() == 1 { 1 } else { p.shape[2] };
@@ -301,6 +316,20 @@ impl Importer<'_> {
                 let output = self.tensor(name, shape, ty, range);
                 let copy = Copy { input: t, output, first_channel: *first, upsample: 1, requant: None };
                 self.node(node, Op::Copy(copy));
+                output
+            }
+            Move::Pick { corner, step } => {
+                let output = self.tensor(name, shape, ty, range);
+                let kernel = corner.map(|at| at + 1);
+                let taps = kernel[0] * kernel[1];
+                let one = (0..taps).map(|i| (i + 1 == taps) as i32).collect::<Vec<_>>();
+                let window = WindowTemplate { kernel, stride: *step, pads: [0; 4] };
+                let template = ones(t, shape[2], window);
+                let data = one.repeat(shape[2]);
+                let weights = Weights { data, ..template.weights.clone() };
+                let whole = CodeSpec { ty, clamp: (range.0 as i32, range.1 as i32), map: CodeMap::SAME };
+                let copied = with_params(vec![identity(Rounding::Floor); shape[2]], Rounding::Floor, whole);
+                self.conv(node, &template, weights, copied, output);
                 output
             }
             Move::Upsample(upsample) => {
@@ -425,10 +454,10 @@ impl Importer<'_> {
                 };
                 self.node(&p.name, Op::Add(op));
             }
-            PendingOp::Sum { input, window } => {
+            PendingOp::Sum { input, window, pad_code } => {
                 let WindowTemplate { kernel, stride, pads } = *window;
-                let kind = PoolKind::Sum(requant);
-                let op = Pool { input: *input, output, kernel, stride, pads, pad_code: 0, kind };
+                let (kind, pad_code) = (PoolKind::Sum(requant), *pad_code);
+                let op = Pool { input: *input, output, kernel, stride, pads, pad_code, kind };
                 self.node(&p.name, Op::Pool(op));
             }
             _ => unreachable!("only sums come here"),
@@ -558,19 +587,6 @@ fn raw(channels: usize) -> Requant {
     }
 }
 
-pub fn with_params(channels: Vec<ChannelParams>, rounding: Rounding, spec: CodeSpec) -> Requant {
-    Requant { channels, rounding, zero_point: 0, clamp: spec.clamp, table: None, raw: false }
-}
-
-/// One interval for all channels of a sum, whose machine has one requantization for all; `None` where constants differ.
-fn uniform(chain: &FloatChain, bounds: &[(i64, i64)]) -> Option<(i64, i64)> {
-    if chain.width() != 1 {
-        return None;
-    }
-    let lo = bounds.iter().map(|b| b.0).min().unwrap_or(0);
-    Some((lo, bounds.iter().map(|b| b.1).max().unwrap_or(0)))
-}
-
 /// Depthwise weights of 1.
 fn ones(input: TensorId, channels: usize, window: WindowTemplate) -> ConvTemplate {
     let [kh, kw] = window.kernel;
@@ -581,136 +597,4 @@ fn ones(input: TensorId, channels: usize, window: WindowTemplate) -> ConvTemplat
         bipolar: false,
     };
     ConvTemplate { input, weights, window, dilation: [1, 1], groups: channels, pad_code: 0 }
-}
-
-/// The code that a real 0 gets by the steps behind a border.
-fn outer_zero(inner: &FloatValue, outer: &FloatChain, spec: CodeSpec) -> Result<i64, String> {
-    if outer.width() != 1 {
-        return Err("a border before different constants per channel is not supported".into());
-    }
-    let code = match inner.int {
-        Some(_) => outer.code(0, 0, spec.map),
-        None => spec.map.code(outer.eval(0.0, 0)),
-    };
-    Ok(code as i64)
-}
-
-/// The rule's runs of codes over the integers of one channel.
-fn channel_runs(
-    chain: &FloatChain,
-    c: usize,
-    (lo, hi): (i64, i64),
-    spec: CodeSpec,
-) -> Result<Vec<Run>, String> {
-    let monotone = chain.direction(c).is_some();
-    if !chain.is_integer() {
-        let overflows = || Err(format!("channel {c}: the float arithmetic overflows"));
-        // Monotone steps: finite at both ends means finite everywhere between.
-        if monotone && [lo, hi].iter().any(|&v| !chain.finite(v, c)) {
-            return overflows();
-        }
-        if !monotone && hi - lo < EXHAUSTIVE_LIMIT && (lo..=hi).any(|v| !chain.finite(v, c)) {
-            return overflows();
-        }
-    }
-    let rule = |v: i64| chain.code(v, c, spec.map);
-    runs(rule, lo, hi, monotone).map_err(|e| format!("channel {c}: {e}"))
-}
-
-/// The runs of all channels.
-pub fn all_runs(chain: &FloatChain, bounds: &[(i64, i64)], spec: CodeSpec) -> Result<Vec<Vec<Run>>, String> {
-    bounds.iter().enumerate().map(|(c, &b)| channel_runs(chain, c, b, spec)).collect()
-}
-
-/// The codes that occur: a clamp there may be needed where a minimum or maximum stands before a wider quantizer.
-pub fn tightened(spec: CodeSpec, runs: &[Vec<Run>]) -> CodeSpec {
-    let codes = || runs.iter().flatten().map(|r| r.code);
-    match (codes().min(), codes().max()) {
-        (Some(lo), Some(hi)) => CodeSpec { clamp: (lo.max(spec.clamp.0), hi.min(spec.clamp.1)), ..spec },
-        _ => spec,
-    }
-}
-
-fn in_channel((c, e): (usize, RequantError)) -> String {
-    format!("channel {c}: {e}")
-}
-
-/// Exact parameters, or (inner error) why there are none.
-type Exact<T> = Result<Result<T, String>, String>;
-
-fn requant(chain: &FloatChain, bounds: &[(i64, i64)], spec: CodeSpec) -> Exact<Requant> {
-    let runs = all_runs(chain, bounds, spec)?;
-    let spec = tightened(spec, &runs);
-    let found = solve_all(runs.len(), |c, rounding| solve(&runs[c], 0, spec.clamp, rounding));
-    Ok(found.map(|(params, rounding)| with_params(params, rounding, spec)).map_err(in_channel))
-}
-
-/// A table over the codes, where they have at most 8 bits and one rule serves all channels.
-fn table_requant(chain: &FloatChain, (lo, hi): (i64, i64), ty: IntType, spec: CodeSpec) -> Option<Requant> {
-    if ty.bits > 8 || chain.width() != 1 {
-        return None;
-    }
-    let entry = |i: usize| {
-        let code = if ty.signed { i as u8 as i8 as i64 } else { i as i64 };
-        i16::try_from(chain.code(code.clamp(lo, hi), 0, spec.map)).ok()
-    };
-    let table = (0..256).map(entry).collect::<Option<Vec<_>>>()?;
-    let whole = CodeSpec { ty, clamp: (lo as i32, hi as i32), map: CodeMap::SAME };
-    let plain = with_params(vec![identity(Rounding::Floor)], Rounding::Floor, whole);
-    Some(Requant { table: Some(table), ..plain })
-}
-
-/// Requantization of a convolution. Channels whose codes change by 1 or more per accumulator unit get weights (and
-/// accumulators) times a power of two.
-fn conv_requant(
-    conv: &ConvTemplate,
-    chain: &FloatChain,
-    bounds: &[(i64, i64)],
-    spec: CodeSpec,
-) -> Exact<(Weights, Requant)> {
-    let runs = all_runs(chain, bounds, spec)?;
-    let spec = tightened(spec, &runs);
-    let found = solve_all(runs.len(), |c, rounding| solve_enlarging(&runs[c], spec.clamp, rounding));
-    let (found, rounding) = match found {
-        Ok(found) => found,
-        Err(e) => return Ok(Err(in_channel(e))),
-    };
-    let mut weights = conv.weights.clone();
-    let terms = weights.shape[1..].iter().product::<usize>().max(1);
-    for (&(_, by), channel) in found.iter().zip(weights.data.chunks_mut(terms)) {
-        channel.iter_mut().for_each(|w| *w <<= by);
-    }
-    if found.iter().any(|f| f.1 > 0) {
-        let (lo, hi) = weights.data.iter().fold((0, 0), |(l, h), &w| (l.min(w), h.max(w)));
-        weights.ty = IntType::holding(lo as i64, hi as i64);
-        weights.bipolar = false;
-        if weights.ty.bits > 16 {
-            let reason = "codes are so much finer than the accumulator that weights would exceed 16 bits";
-            return Ok(Err(reason.into()));
-        }
-    }
-    Ok(Ok((weights, with_params(found.iter().map(|f| f.0).collect(), rounding, spec))))
-}
-
-/// Parameters, and the power of two for weights, so that no code changes by 1 or more per accumulator unit.
-fn solve_enlarging(
-    runs: &[Run],
-    clamp: (i32, i32),
-    rounding: Rounding,
-) -> Result<(ChannelParams, u32), RequantError> {
-    for by in 0..=MAX_ENLARGE {
-        let scaled =
-            runs.iter().map(|r| Run { first: r.first << by, last: r.last << by, ..*r }).collect::<Vec<_>>();
-        match solve(&scaled, 0, clamp, rounding) {
-            Err(RequantError::TooSteep) => continue,
-            other => return other.map(|p| (p, by)),
-        }
-    }
-    Err(RequantError::TooSteep)
-}
-
-/// Bounds of a convolution's accumulators over the codes that its input can hold.
-pub fn conv_bounds(weights: &Weights, range: (i64, i64), pad_code: i32) -> Vec<(i64, i64)> {
-    let pad = pad_code as i64;
-    acc_bounds(weights, (range.0.min(pad), range.1.max(pad)))
 }

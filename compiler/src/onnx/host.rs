@@ -15,7 +15,7 @@ use crate::tail::{broadcast_order, Binary, FloatConv, HostNode, HostOp, Reductio
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Operators that need the hardware, or make codes: what comes before one of them is no host's work.
-const MACHINE: [&str; 22] = [
+const MACHINE: [&str; 24] = [
     "AveragePool",
     "BipolarQuant",
     "Conv",
@@ -27,6 +27,7 @@ const MACHINE: [&str; 22] = [
     "MatMul",
     "MatMulInteger",
     "MaxPool",
+    "MaxPoolNHWC",
     "MultiThreshold",
     "QGemm",
     "QLinearAdd",
@@ -35,10 +36,14 @@ const MACHINE: [&str; 22] = [
     "QLinearConv",
     "QLinearGlobalAveragePool",
     "QLinearMatMul",
+    "QLinearMul",
     "Quant",
     "QuantizeLinear",
     "Trunc",
 ];
+
+/// Of these, what the host does where nothing for the hardware comes behind.
+const QUANTIZERS: [&str; 2] = ["QLinearConcat", "QuantizeLinear"];
 
 /// Operators that the host does wherever nothing but the host's work follows.
 const HOST_FIRST: [&str; 13] = [
@@ -65,8 +70,9 @@ pub struct TailNode {
     pub dims: Vec<usize>,
 }
 
-/// Numbers of the nodes behind which no operator of the machine comes.
-pub fn tail_nodes(nodes: &[Node]) -> BTreeSet<usize> {
+/// Numbers of the nodes behind which no operator of the machine comes. `quantizers`: QuantizeLinear is none.
+pub fn tail_nodes(nodes: &[Node], quantizers: bool) -> BTreeSet<usize> {
+    let machine = |op: &str| MACHINE.contains(&op) && !(quantizers && QUANTIZERS.contains(&op));
     let mut readers: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
     for (i, n) in nodes.iter().enumerate() {
         n.inputs.iter().for_each(|name| readers.entry(name).or_default().push(i));
@@ -75,12 +81,33 @@ pub fn tail_nodes(nodes: &[Node]) -> BTreeSet<usize> {
     let mut tail = BTreeSet::new();
     for (i, n) in nodes.iter().enumerate().rev() {
         let behind = n.outputs.iter().filter_map(|o| readers.get(o.as_str())).flatten();
-        let hosts = |&r: &usize| tail.contains(&r) && !MACHINE.contains(&nodes[r].op.as_str());
+        let hosts = |&r: &usize| tail.contains(&r) && !machine(nodes[r].op.as_str());
         if behind.into_iter().all(hosts) {
             tail.insert(i);
         }
     }
     tail
+}
+
+/// The host may do this node where the hardware cannot and only quantizers come behind.
+pub fn moves_values(node: &Node) -> bool {
+    !MACHINE.contains(&node.op.as_str()) || node.op == "QLinearConcat"
+}
+
+/// Joins along another axis than the channels'.
+pub fn joins_places(node: &Node, inputs: &[Option<Value>]) -> bool {
+    let rank = inputs.iter().flatten().find_map(|v| match v {
+        Value::Float(v) => Some(v.dims.len() as i64),
+        _ => None,
+    });
+    let along = int(node, "axis", 1).unwrap_or(1);
+    matches!(node.op.as_str(), "Concat" | "QLinearConcat")
+        && rank.is_some_and(|r| along != 1 && along != 1 - r)
+}
+
+/// `dims` as rows and what lies in each.
+pub fn split_dims(dims: &[usize], along: usize) -> Vec<usize> {
+    vec![dims[..along].iter().product(), dims[along..].iter().product()]
 }
 
 /// The host does this node rather than the hardware.
@@ -117,13 +144,19 @@ impl Importer<'_> {
         Ok(HostValue { from: HostFrom::Output(number), dims: v.dims.clone() })
     }
 
-    fn host_node(&mut self, name: &str, op: HostOp, inputs: &[&HostValue], dims: Vec<usize>) -> HostValue {
+    pub fn host_node(
+        &mut self,
+        name: &str,
+        op: HostOp,
+        inputs: &[&HostValue],
+        dims: Vec<usize>,
+    ) -> HostValue {
         let inputs = inputs.iter().map(|v| v.from).collect();
         self.tail.push(TailNode { name: name.to_string(), op, inputs, dims: dims.clone() });
         HostValue { from: HostFrom::Node(self.tail.len() - 1), dims }
     }
 
-    fn host_input(&mut self, node: &Node, i: usize, value: &Option<Value>) -> Result<HostValue, String> {
+    pub fn host_input(&mut self, node: &Node, i: usize, value: &Option<Value>) -> Result<HostValue, String> {
         match value {
             Some(Value::Host(v)) => Ok(v.clone()),
             Some(Value::Float(v)) => self.host_output(&node.inputs[i], v),
@@ -155,7 +188,11 @@ impl Importer<'_> {
             let x = self.host_input(node, 0, &inputs[0])?;
             return Ok(vec![Value::Host(self.host_node(&name, HostOp::Reshape, &[&x], new))]);
         }
+        if let Some(value) = self.codes_on_host(node, inputs, constants)? {
+            return Ok(vec![Value::Host(value)]);
+        }
         let result = match node.op.as_str() {
+            "TopK" => return self.top_on_host(node, inputs, constants),
             "Cast" if int(node, "to", 0)? == 1 => self.host_input(node, 0, &inputs[0])?,
             "Transpose" => {
                 let perm = permutation(node, dims.len())?;
@@ -286,7 +323,7 @@ impl Importer<'_> {
             let op = HostOp::Softmax { axis: along, logarithm };
             return Ok(self.host_node(name, op, &[&x], dims.to_vec()));
         }
-        let two = vec![dims[..along].iter().product(), dims[along..].iter().product()];
+        let two = split_dims(dims, along);
         let x = self.host_node(name, HostOp::Reshape, &[&x], two.clone());
         let y = self.host_node(name, HostOp::Softmax { axis: 1, logarithm }, &[&x], two);
         Ok(self.host_node(name, HostOp::Reshape, &[&y], dims.to_vec()))
@@ -296,6 +333,14 @@ impl Importer<'_> {
         let mut parts = Vec::new();
         for (i, v) in inputs.iter().enumerate() {
             parts.push(self.host_input(node, i, v)?);
+        }
+        self.joined_on_host(node, parts)
+    }
+
+    /// Parts behind each other along the node's axis.
+    pub fn joined_on_host(&mut self, node: &Node, parts: Vec<HostValue>) -> Result<HostValue, String> {
+        if parts.is_empty() {
+            return Err("has no inputs".into());
         }
         let first = parts[0].dims.clone();
         let along = axis(int(node, "axis", 0)?, first.len())?;
@@ -307,6 +352,7 @@ impl Importer<'_> {
         }
         let mut dims = first.clone();
         dims[along] = parts.iter().map(|v| v.dims[along]).sum();
+        check_activation(&dims)?;
         let parts = parts.iter().collect::<Vec<_>>();
         Ok(self.host_node(&node.outputs[0], HostOp::Concat { axis: along }, &parts, dims))
     }
@@ -433,7 +479,7 @@ impl Importer<'_> {
         let list = nodes.iter().filter(listed).map(|n| format!("{} ({})", n.name, n.op.kind()));
         let list = list.collect::<Vec<_>>();
         if !list.is_empty() {
-            self.notes.push(format!("the host computes, in float32: {}", list.join(", ")));
+            self.notes.push(format!("the host computes: {}", list.join(", ")));
         }
         nodes
     }

@@ -9,7 +9,7 @@ use super::emit::CodeSpec;
 use super::lower::Importer;
 use super::model::{int_type_numbered, Node};
 use super::ops::activation;
-use super::value::{Base, FloatValue, PendingOp, Value};
+use super::value::{Base, FloatValue, LinearSum, PendingOp, Value};
 use crate::host::{CodeMap, FloatChain, FloatRounding, FloatStep, FromInt};
 use crate::ir::IntType;
 use std::rc::Rc;
@@ -234,9 +234,22 @@ impl Importer<'_> {
                 (self.gemm_by(node, x, &w, bias.as_ref())?, quant(7, 1)?)
             }
             "QLinearAdd" => {
-                let a = self.dequantize_linear(activation(inputs, 0)?, &quant(1, 1)?)?;
-                let b = self.dequantize_linear(activation(inputs, 3)?, &quant(4, 1)?)?;
-                (self.add(node, a, b)?, quant(6, 1)?)
+                let (qa, qb, qy) = (quant(1, 1)?, quant(4, 1)?, quant(6, 1)?);
+                let rule = match (&qa.scale[..], &qb.scale[..], &qy.scale[..]) {
+                    (&[a], &[b], &[y]) => {
+                        let zero = [qa.zero_point[0], qb.zero_point[0]];
+                        Some(LinearSum::new([a, b], zero, (y, qy.zero_point[0])))
+                    }
+                    _ => None,
+                };
+                let a = self.dequantize_linear(activation(inputs, 0)?, &qa)?;
+                let b = self.dequantize_linear(activation(inputs, 3)?, &qb)?;
+                (self.add_by(node, a, b, rule)?, qy)
+            }
+            "QLinearMul" => {
+                let (qa, qb, qy) = (quant(1, 1)?, quant(4, 1)?, quant(6, 1)?);
+                let (a, b) = (activation(inputs, 0)?, activation(inputs, 3)?);
+                return self.linear_product(node, [(a, qa), (b, qb)], &qy);
             }
             "QLinearConcat" => {
                 let mut parts = Vec::new();
@@ -261,6 +274,24 @@ impl Importer<'_> {
             _ => return Err("not supported on activations".into()),
         };
         self.quantize_linear(node, result.0, &result.1)
+    }
+
+    /// A product of two values of the same codes: `round_half_even(float32(a * b) * (s_a * s_b / s_y)) + zero_point`.
+    fn linear_product(
+        &mut self,
+        node: &Node,
+        [(a, qa), (b, qb)]: [(FloatValue, LinearQuant); 2],
+        qy: &LinearQuant,
+    ) -> Result<FloatValue, String> {
+        let ([sa], [sb], [sy]) = (&qa.scale[..], &qb.scale[..], &qy.scale[..]) else {
+            return Err("scales that differ from channel to channel".into());
+        };
+        let ratio = sa * sb / sy;
+        let whole = |q: LinearQuant| LinearQuant { scale: vec![1.0], ..q };
+        let (a, b) = (self.dequantize_linear(a, &whole(qa))?, self.dequantize_linear(b, &whole(qb))?);
+        let product = self.combination(node, crate::tail::Binary::Mul, a, b)?;
+        let unit = LinearQuant { scale: vec![1.0], ..qy.clone() };
+        self.quantize_linear(node, product.then(FloatStep::Mul(vec![ratio])), &unit)
     }
 
     /// An int32 bias in units of input scale times weight scale.

@@ -2,7 +2,7 @@
 //! Walks the nodes of a model, keeps what every tensor is, and collects the integer graph.
 
 use super::constant::{evaluate, ConstTensor};
-use super::host::{prefers_host, split_ranges, tail_nodes, TailNode};
+use super::host::{moves_values, prefers_host, split_ranges, tail_nodes, TailNode};
 use super::model::{Model, Node};
 use super::value::{Base, FloatValue, HostFrom, HostValue, Pending, Value};
 use crate::host::{FloatChain, HostInput, HostOutput};
@@ -16,7 +16,7 @@ const DOMAINS: [&str; 6] =
     ["", "ai.onnx", "com.microsoft", "finn.custom_op.general", "onnx.brevitas", "qonnx.custom_op.general"];
 
 /// Operators that are understood, for constants, for activations or behind the network.
-const OPERATORS: [&str; 87] = [
+const OPERATORS: [&str; 91] = [
     "Abs",
     "Add",
     "ArgMax",
@@ -57,6 +57,7 @@ const OPERATORS: [&str; 87] = [
     "MatMulInteger",
     "Max",
     "MaxPool",
+    "MaxPoolNHWC",
     "Min",
     "Mish",
     "Mul",
@@ -73,7 +74,9 @@ const OPERATORS: [&str; 87] = [
     "QLinearGlobalAveragePool",
     "QLinearLeakyRelu",
     "QLinearMatMul",
+    "QLinearMul",
     "QLinearSigmoid",
+    "QLinearSoftmax",
     "Quant",
     "QuantizeLinear",
     "Reciprocal",
@@ -100,6 +103,7 @@ const OPERATORS: [&str; 87] = [
     "Sub",
     "Tanh",
     "ThresholdedRelu",
+    "TopK",
     "Transpose",
     "Trunc",
     "Unsqueeze",
@@ -120,6 +124,10 @@ pub struct Importer<'m> {
     pub tail: Vec<TailNode>,
     /// Numbers of the model's nodes behind which nothing for the hardware comes.
     behind: BTreeSet<usize>,
+    /// The same where quantizers are the host's work, too.
+    at_tail: BTreeSet<usize>,
+    /// Tensors whose codes are a function of another's: that tensor, its first code, and the codes for it and the next ones.
+    pub derived: BTreeMap<TensorId, (TensorId, i64, Vec<i64>)>,
     results: Vec<(String, HostValue)>,
     /// Integer model inputs that are graph inputs already: number, shape, order of elements.
     #[allow(clippy::type_complexity)]
@@ -148,7 +156,9 @@ pub fn lower(name: &str, model: &Model) -> Result<Imported, Vec<ImportError>> {
         outputs: Vec::new(),
         notes: model.notes.clone(),
         tail: Vec::new(),
-        behind: tail_nodes(&model.nodes),
+        behind: tail_nodes(&model.nodes, false),
+        at_tail: tail_nodes(&model.nodes, true),
+        derived: BTreeMap::new(),
         results: Vec::new(),
         integer_inputs: Vec::new(),
         at_end: false,
@@ -265,24 +275,41 @@ impl Importer<'_> {
         }
         let behind = self.behind.contains(&number);
         self.at_end = behind;
-        if host_made || (behind && prefers_host(node)) {
+        if host_made || (behind && prefers_host(node)) || node.op == "TopK" {
+            return self.on_host(node, &inputs, &constants);
+        }
+        if self.at_tail.contains(&number) && super::host::joins_places(node, &inputs) {
             return self.on_host(node, &inputs, &constants);
         }
         if node.op == "Split" {
-            return self.split(node, &inputs, &constants);
+            let before = (self.graph.tensors.len(), self.graph.nodes.len());
+            return match self.split(node, &inputs, &constants) {
+                Err(reason) if behind || self.at_tail.contains(&number) => {
+                    self.give_up(before);
+                    self.on_host(node, &inputs, &constants).map_err(|_| reason)
+                }
+                done => done,
+            };
         }
         let before = (self.graph.tensors.len(), self.graph.nodes.len());
         let done = self.operator(node, &inputs, &constants);
         match done {
-            Err(reason) if behind => {
-                // What was begun is given up.
-                self.graph.tensors.truncate(before.0);
-                self.ranges.truncate(before.0);
-                self.graph.nodes.truncate(before.1);
+            Err(reason) if behind || (self.at_tail.contains(&number) && moves_values(node)) => {
+                self.give_up(before);
                 self.on_host(node, &inputs, &constants).map_err(|_| reason)
             }
             done => Ok(vec![done?]),
         }
+    }
+
+    /// Takes back what a node has begun: tensors and nodes of the graph beyond these numbers.
+    fn give_up(&mut self, (tensors, nodes): (usize, usize)) {
+        self.graph.tensors.truncate(tensors);
+        self.ranges.truncate(tensors);
+        self.graph.nodes.truncate(nodes);
+        self.derived.retain(|t, _| *t < tensors);
+        self.borders.retain(|(_, t)| *t < tensors);
+        self.raw.retain(|(_, t)| *t < tensors);
     }
 
     /// A Split along the channels.

@@ -6,23 +6,27 @@
 //! - [`constant`]: constant tensors and the operators that are evaluated while importing.
 //! - [`value`]: tensors whose values are known as a chain of float32 operations on integers.
 //! - [`linear`]: QuantizeLinear, DequantizeLinear and what is built of them; [`combine`]: operators on several activations;
-//!   [`pieces`]: rules that no single line gives; [`host`]: what is left to the host.
+//!   [`pieces`]: rules that no single line gives; [`host`], [`host_codes`]: what is left to the host.
 //! - [`lower`]: walks the nodes; [`ops`]: what each operator does to such tensors, by families: [`arithmetic`], [`quantizers`],
-//!   [`products`], [`windows`], [`moves`]; [`emit`]: from quantizer to quantizer, the nodes of the integer graph.
+//!   [`products`], [`windows`], [`moves`]; [`emit`]: from quantizer to quantizer, the nodes of the integer graph, with requantizations ([`requants`],
+//!   [`pair_sum`]) that are exact for every value.
 
 pub mod arithmetic;
 pub mod combine;
 pub mod constant;
 pub mod emit;
 pub mod host;
+pub mod host_codes;
 pub mod linear;
 pub mod lower;
 pub mod model;
 pub mod moves;
 pub mod ops;
+pub mod pair_sum;
 pub mod pieces;
 pub mod products;
 pub mod quantizers;
+pub mod requants;
 pub mod value;
 pub mod windows;
 

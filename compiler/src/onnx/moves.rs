@@ -2,15 +2,21 @@
 //! Operators that move elements: pads, slices, enlargements, maxima, and shapes as images.
 
 use super::constant::{float, ints, permutation, text, transpose_order};
+use super::emit::CodeSpec;
 use super::lower::Importer;
 use super::model::{check_activation, Node};
 use super::ops::optional;
 use super::ops::Constants;
-use super::value::{image_order, Base, FloatValue, Move, PendingOp};
+use super::requants::with_params;
+use super::value::{image_order, Base, ConvTemplate, FloatValue, Move, PendingOp, WindowTemplate};
 use super::windows::pool_window;
 use super::windows::pooled_shape;
-use crate::host::FloatChain;
-use crate::ir::{Op, Reshape, TensorId};
+use crate::host::{CodeMap, FloatChain};
+use crate::ir::{IntType, Op, Reshape, Rounding, TensorId, Weights};
+use crate::requant::identity;
+
+/// Elements that a transposition before other layers may have.
+const MOST_PERMUTED: usize = 1024;
 
 impl Importer<'_> {
     /// Elements moved about: at once where they are codes, else behind the quantizer that follows.
@@ -204,6 +210,25 @@ impl Importer<'_> {
         if (0..ranges.len()).all(whole) {
             return Ok(v);
         }
+        if let (Some([h, w, c]), true, 4) = (v.image(), whole(0) && whole(1), v.dims.len()) {
+            let forward = ranges[2..].iter().all(|r| r.1 > 0);
+            if forward && !matches!(v.base, Base::Input(_)) && !self.at_end {
+                let corner = [ranges[2].0, ranges[3].0];
+                let step = [ranges[2].1 as usize, ranges[3].1 as usize];
+                let (v, _) = self.as_image(&node.name, v)?;
+                let shape = [ranges[2].2, ranges[3].2, c];
+                let picked =
+                    self.moved(node, v, Move::Pick { corner, step }, wide([h, w, c], corner, step))?;
+                return match wide([h, w, c], corner, step) == shape {
+                    true => Ok(picked),
+                    false => {
+                        let rest = [(0, 1, 1), (0, 1, c), (0, 1, shape[0]), (0, 1, shape[1])];
+                        let (dims, order) = super::constant::slice_order(&picked.dims, &rest);
+                        Ok(picked.reordered(dims, &order))
+                    }
+                };
+            }
+        }
         if v.image().is_none() || (0..ranges.len()).any(|i| i != 1 && !whole(i)) || ranges[1].1 != 1 {
             let (dims, order) = super::constant::slice_order(&v.dims, ranges);
             return Ok(v.reordered(dims, &order));
@@ -215,7 +240,10 @@ impl Importer<'_> {
     /// The value as an image that stands as `[y][x][c]` in its base, where need be behind a reshape of its tensor.
     pub fn as_image(&mut self, name: &str, v: FloatValue) -> Result<(FloatValue, [usize; 3]), String> {
         let v = self.no_input(v)?;
-        let shape = v.image().ok_or("its input does not lie as an image [1, c, h, w] in memory")?;
+        let shape = match v.image() {
+            Some(shape) => shape,
+            None => return self.permuted(name, v),
+        };
         let own = match &v.base {
             Base::Input(_) => return Ok((v, shape)),
             Base::Codes(t) => self.graph.tensors[*t].shape,
@@ -232,7 +260,47 @@ impl Importer<'_> {
         Ok((FloatValue { base: Base::Codes(output), ..v }, shape))
     }
 
-    fn reshaped(&mut self, name: &str, t: TensorId, shape: [usize; 3]) -> TensorId {
+    /// A few codes in the order of an image: a dense layer with a single 1 for each.
+    fn permuted(&mut self, name: &str, v: FloatValue) -> Result<(FloatValue, [usize; 3]), String> {
+        let refused = || "its input does not lie as an image [1, c, h, w] in memory".to_string();
+        let shape = super::value::image_shape(&v.dims).ok_or_else(refused)?;
+        let (Base::Codes(t), n) = (&v.base, v.count()) else { return Err(refused()) };
+        let t = *t;
+        let [h, w, c] = self.graph.tensors[t].shape;
+        if n * h * w * c > MOST_PERMUTED * MOST_PERMUTED || v.chain.width() != 1 {
+            return Err(format!(
+                "{}, and {n} of {} elements are too many to be put in order",
+                refused(),
+                h * w * c
+            ));
+        }
+        let places = image_order(shape);
+        let mut data = vec![0; n * h * w * c];
+        for e in 0..n {
+            let to = places.as_ref().map_or(e, |o| o[e]);
+            data[to * h * w * c + v.place(e)] = 1;
+        }
+        let (ty, range) = (self.graph.tensors[t].ty, self.ranges[t]);
+        let weights =
+            Weights { shape: [n, h, w, c], data, ty: IntType { bits: 1, signed: false }, bipolar: false };
+        let flat = self.tensor(&format!("{name}_order"), [1, 1, n], ty, range);
+        let whole = CodeSpec { ty, clamp: (range.0 as i32, range.1 as i32), map: CodeMap::SAME };
+        let requant = with_params(vec![identity(Rounding::Floor); n], Rounding::Floor, whole);
+        let window = WindowTemplate { kernel: [h, w], ..WindowTemplate::POINT };
+        let template = ConvTemplate {
+            input: t,
+            weights: weights.clone(),
+            window,
+            dilation: [1, 1],
+            groups: 1,
+            pad_code: 0,
+        };
+        self.conv(&format!("{name}_order"), &template, weights, requant, flat);
+        let output = if shape == [1, 1, n] { flat } else { self.reshaped(name, flat, shape) };
+        Ok((FloatValue { base: Base::Codes(output), order: places, ..v }, shape))
+    }
+
+    pub fn reshaped(&mut self, name: &str, t: TensorId, shape: [usize; 3]) -> TensorId {
         let (ty, range) = (self.graph.tensors[t].ty, self.ranges[t]);
         let output = self.tensor(&format!("{name}_reshaped"), shape, ty, range);
         self.node(&format!("{name}_reshape"), Op::Reshape(Reshape { input: t, output }));
@@ -245,6 +313,25 @@ impl Importer<'_> {
         let out = pooled_shape(&shape, &window)?;
         self.moved(node, v, Move::Max(window), out)
     }
+
+    /// A maximum on `[1, h, w, c]`.
+    pub fn pool_max_last(&mut self, node: &Node, v: FloatValue) -> Result<FloatValue, String> {
+        let turned = |v: FloatValue, perm: [usize; 4]| {
+            let dims = perm.iter().map(|&p| v.dims[p]).collect();
+            let picks = transpose_order(&v.dims, &perm);
+            v.reordered(dims, &picks)
+        };
+        if v.dims.len() != 4 {
+            return Err(format!("its input has shape {:?}, must be [1, height, width, channels]", v.dims));
+        }
+        let pooled = self.pool_max(node, turned(v, [0, 3, 1, 2]))?;
+        Ok(turned(pooled, [0, 2, 3, 1]))
+    }
+}
+
+/// Shape of the pixels from a corner on in steps.
+fn wide([h, w, c]: [usize; 3], corner: [usize; 2], step: [usize; 2]) -> [usize; 3] {
+    [(h - corner[0]).div_ceil(step[0]), (w - corner[1]).div_ceil(step[1]), c]
 }
 
 pub fn transpose(node: &Node, v: FloatValue) -> Result<FloatValue, String> {

@@ -80,6 +80,7 @@ impl Importer<'_> {
             "MatMul" => self.matmul(node, inputs, constants)?,
             "Gemm" => self.gemm(node, inputs, constants)?,
             "MaxPool" | "GlobalMaxPool" => self.pool_max(node, x()?)?,
+            "MaxPoolNHWC" => self.pool_max_last(node, x()?)?,
             "AveragePool" | "GlobalAveragePool" => self.pool_average(node, x()?)?,
             "Concat" => self.concat(node, inputs)?,
             _ => match function_step(node)? {

@@ -2,8 +2,9 @@
 //! Rules that no single line gives (thresholds at will, curved functions): cut into pieces, each a line or a single step,
 //! computed as channels of their own and added up by a convolution of ones behind them.
 
-use super::emit::{all_runs, tightened, with_params, CodeSpec};
+use super::emit::CodeSpec;
 use super::lower::Importer;
+use super::requants::{all_runs, tightened, with_params};
 use super::value::ConvTemplate;
 use crate::host::{CodeMap, FloatChain};
 use crate::ir::*;

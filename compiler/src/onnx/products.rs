@@ -3,7 +3,6 @@
 
 use super::arithmetic::short;
 use super::constant::{float, int, ints, transpose_order, ConstData, ConstTensor};
-use super::emit::conv_bounds;
 use super::linear::LinearQuant;
 use super::lower::Importer;
 use super::model::{check_activation, Node};
@@ -12,6 +11,7 @@ use super::ops::optional;
 use super::ops::waiting;
 use super::ops::FLOAT_EXACT;
 use super::ops::{Constants, Inputs};
+use super::requants::conv_bounds;
 use super::value::{
     image_order, odd_part, Base, ConvTemplate, FloatValue, IntegerView, Pending, PendingOp, WindowTemplate,
 };

@@ -86,15 +86,19 @@ pub enum PendingOp {
     Sum {
         input: TensorId,
         window: WindowTemplate,
+        pad_code: i32,
     },
     /// Sum of two values whose scales have nothing to do with each other.
     Sum2 {
         a: FloatValue,
         b: FloatValue,
+        rule: Option<LinearSum>,
     },
-    /// Channels of what is not yet quantized, or not alike, behind each other.
+    /// Channels of what is not yet quantized, or not alike, behind each other; `flat`: all elements of each part as they lie
+    /// in memory.
     Concat {
         parts: Vec<FloatValue>,
+        flat: bool,
     },
     /// What moves elements about (or takes the largest, where all that follows rises): the quantizer goes first.
     Moved {
@@ -103,11 +107,42 @@ pub enum PendingOp {
     },
 }
 
+/// ONNX Runtime's QLinearAdd: `round_half_even(a * ratio_a + (b * ratio_b + fixed))` of the codes, two fused multiply-adds in
+/// float32. The zero points are in `fixed`, the output's included.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LinearSum {
+    pub scale: [f32; 2],
+    pub zero_point: [f32; 2],
+    pub ratio: [f32; 2],
+    pub fixed: f32,
+}
+
+impl LinearSum {
+    pub fn new(scale: [f32; 2], zero_point: [i64; 2], (to, zero): (f32, i64)) -> LinearSum {
+        let ratio = scale.map(|s| s / to);
+        let zero_point = zero_point.map(|z| z as f32);
+        let fixed = zero as f32 - (ratio[0] * zero_point[0] + ratio[1] * zero_point[1]);
+        LinearSum { scale, zero_point, ratio, fixed }
+    }
+
+    /// The code for two reals, which are codes times their scales.
+    pub fn code(&self, reals: [f32; 2]) -> i32 {
+        let code = |i: usize| (reals[i] as f64 / self.scale[i] as f64).round() as f32 + self.zero_point[i];
+        let sum = code(1).mul_add(self.ratio[1], self.fixed);
+        code(0).mul_add(self.ratio[0], sum).round_ties_even() as i32
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Move {
     Max(WindowTemplate),
     /// Channels from the first on, as many as the result has.
     Slice(usize),
+    /// Rows and columns from the corner on in steps.
+    Pick {
+        corner: [usize; 2],
+        step: [usize; 2],
+    },
     /// Nearest neighbour.
     Upsample(usize),
     /// A border `[top, left, bottom, right]` of real zeros.
@@ -244,7 +279,7 @@ impl FloatValue {
 }
 
 /// `None` for the identity.
-fn simplified(order: Vec<usize>) -> Option<Rc<Vec<usize>>> {
+pub fn simplified(order: Vec<usize>) -> Option<Rc<Vec<usize>>> {
     let identity = order.iter().enumerate().all(|(i, &o)| i == o);
     (!identity).then(|| Rc::new(order))
 }

@@ -16,11 +16,22 @@ impl Importer<'_> {
         let window = pool_window(node, &v, &shape)?;
         let out = pooled_shape(&shape, &window)?;
         let [view] = views[..] else { return Err("scales that differ from channel to channel".into()) };
-        if window.pads != [0; 4] {
-            return Err("an average over padded positions is not supported".into());
-        }
         let count = (window.kernel[0] * window.kernel[1]) as i64;
-        let (lo, hi) = self.ranges[t];
+        let (mut lo, mut hi) = self.ranges[t];
+        let pad_code =
+            match window.pads {
+                [0, 0, 0, 0] => 0,
+                _ if int(node, "count_include_pad", 0)? == 0 => return Err(
+                    "at the border it divides by the number of positions inside, which differs from pixel \
+                            to pixel; use count_include_pad = 1, no padding, or a depthwise convolution"
+                        .into(),
+                ),
+                _ => {
+                    let zero = self.zero_code(t, &views)?;
+                    (lo, hi) = (lo.min(zero), hi.max(zero));
+                    zero as i32
+                }
+            };
         if v.int.is_some() {
             return Err("not supported on integers; a DequantizeLinear or Cast is missing".into());
         }
@@ -35,9 +46,12 @@ impl Importer<'_> {
                 * least.unsigned_abs().max(most.unsigned_abs())
                 * odd_part(view.scale),
         );
-        let op = PendingOp::Sum { input: t, window };
+        let op = PendingOp::Sum { input: t, window, pad_code };
         let bounds = vec![(count * lo, count * hi)];
-        let linear = global.then(|| vec![view.scale]);
+        // Ties abound where input and output have one scale, and the reference's float sums break them at random: the rule
+        // of the global average breaks them to even.
+        let plain = v.chain.steps.is_empty() && v.chain.integer.is_empty();
+        let linear = (global || (plain && node.op == "AveragePool")).then(|| vec![view.scale]);
         let pending = Pending { name: node.name.clone(), op, shape: out, bounds, linear };
         let from_int = FromInt {
             factor: view.factor,

@@ -32,6 +32,9 @@ impl<'m> Importer<'m> {
     }
 
     fn apply(&mut self, op: &Operator<'m>, i: usize, f: impl Fn(i32) -> i32) -> Result<()> {
+        if let Some(v) = self.on_host(op, i)? {
+            return self.function_on_host(op, i, v, f);
+        }
         let (input, output) = self.same_shapes(op, i)?;
         self.function(&op.name, input, output, f)?;
         let y = self.output_tensor(op)?;

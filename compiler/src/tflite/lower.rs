@@ -86,6 +86,10 @@ pub struct Importer<'m> {
     names: BTreeSet<String>,
     codes_left: usize,
     constants_left: usize,
+    /// Operators behind which nothing needs the hardware, by their number in the model.
+    tail_operators: Vec<bool>,
+    /// Number of the operator at hand.
+    number: usize,
 }
 
 /// Turns a model into an integer graph and the host's steps around it.
@@ -103,10 +107,13 @@ pub fn lower(name: &str, model: &Model) -> std::result::Result<Imported, Vec<Imp
         names: BTreeSet::new(),
         codes_left: MAX_CODES,
         constants_left: MORE_CONSTANTS + 4 * model.bytes,
+        tail_operators: super::host::tail_operators(model),
+        number: 0,
     };
     let mut errors = Vec::new();
     importer.sources(&mut errors);
-    for op in &model.operators {
+    for (number, op) in model.operators.iter().enumerate() {
+        importer.number = number;
         if let Err(reason) = importer.run(op) {
             errors.push(ImportError { at: op.name.clone(), operator: Some(op.kind.clone()), reason });
         }
@@ -400,6 +407,11 @@ impl<'m> Importer<'m> {
             order: None,
         });
         Ok(HostRef::Output(self.outputs.len() - 1))
+    }
+
+    /// Nothing behind the operator at hand needs the hardware.
+    pub fn at_end(&self) -> bool {
+        self.tail_operators.get(self.number).copied().unwrap_or(false)
     }
 
     /// A host operator on host values; gives the value of tensor `t`.

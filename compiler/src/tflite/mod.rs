@@ -4,12 +4,13 @@
 //! - [`flatbuffer`], [`model`], [`names`]: the file's graph as plain data, checked.
 //! - [`fixed`]: the kernels' fixed-point arithmetic.
 //! - [`lower`]: walks the operators; [`ops`], [`window`], [`shapes`], [`elementwise`]: what each becomes in the integer
-//!   graph; [`code`]: what the host computes behind it.
+//!   graph; [`host`], [`code`]: what the host computes behind it.
 
 pub mod code;
 mod elementwise;
 pub mod fixed;
 mod flatbuffer;
+mod host;
 mod lower;
 pub mod model;
 mod names;

@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Operators that move codes: other shapes, borders, parts, joints.
 
+use super::host::transposed;
 use super::lower::{image, Border, Importer, Result, Value};
 use super::model::Operator;
 use super::window::copying;
 use crate::ir::*;
 use crate::tail::HostOp;
+
+/// Elements that a transposition before other layers may have.
+const MOST_PERMUTED: usize = 1024;
 
 impl<'m> Importer<'m> {
     /// RESHAPE, SQUEEZE, EXPAND_DIMS: the shape stands at the output.
@@ -16,15 +20,28 @@ impl<'m> Importer<'m> {
         }
         self.same_quant(x, y)?;
         if let Value::Host(v) = self.values[x] {
-            let [from, to] = [x, y].map(|t| self.model.tensors[t].count());
-            if from != to {
-                return Err(format!("its output has {to} elements, its input {from}"));
-            }
+            self.check_count(x, y)?;
+            self.host_node(op, y, HostOp::Reshape, vec![v]);
+            return Ok(());
+        }
+        let [[h, w, from], [.., to]] = [x, y].map(|t| image(&self.model.tensors[t].dims));
+        if self.at_end() && from != to && h * w > 1 {
+            // other channels: on the machine each pixel would be gathered from several
+            let v = self.host_value(x)?;
+            self.check_count(x, y)?;
             self.host_node(op, y, HostOp::Reshape, vec![v]);
             return Ok(());
         }
         let id = self.codes(op, 0)?;
         self.give(op, y, id)
+    }
+
+    fn check_count(&self, x: usize, y: usize) -> Result<()> {
+        let [from, to] = [x, y].map(|t| self.model.tensors[t].count());
+        match from == to {
+            true => Ok(()),
+            false => Err(format!("its output has {to} elements, its input {from}")),
+        }
     }
 
     /// Operators that move codes do not change what they mean.
@@ -50,15 +67,48 @@ impl<'m> Importer<'m> {
         if order.len() != dims.len() || sorted.iter().enumerate().any(|(i, &a)| i != a) {
             return Err("its permutation is not one of the input's dimensions".into());
         }
+        self.check_moved(x)?;
         let moved = order.iter().filter(|&&a| dims[a] > 1).collect::<Vec<_>>();
-        if moved.windows(2).any(|w| w[0] > w[1]) {
-            return Err(format!(
-                "permutation {order:?} of shape {dims:?} moves elements, which is not supported; keep height, width, channels in order"
-            ));
-        }
+        let in_place = moved.windows(2).all(|w| w[0] < w[1]);
+        let (dims, places) = (dims.clone(), transposed(dims, &order));
         let expected = order.iter().map(|&a| dims[a]).collect::<Vec<_>>();
         self.check_shape(y, &expected)?;
-        self.reshape(op)
+        if in_place {
+            return self.reshape(op);
+        }
+        self.same_quant(x, y)?;
+        if self.at_end() || self.on_host(op, 0)?.is_some() {
+            let v = self.host_value(x)?;
+            return self.pick_on_host(op, y, v, places);
+        }
+        let input = self.codes(op, 0)?;
+        self.permuted(op, y, input, &places)
+            .map_err(|e| format!("permutation {order:?} of shape {dims:?} moves elements: {e}"))
+    }
+
+    /// A few codes in another order: a dense layer with a single 1 for each.
+    fn permuted(&mut self, op: &Operator<'m>, y: usize, input: TensorId, places: &[usize]) -> Result<()> {
+        let n = places.len();
+        if n > MOST_PERMUTED {
+            return Err(format!(
+                "supported for at most {MOST_PERMUTED} elements before other layers, and for any number behind the last; \
+                 keep height, width, channels in order"
+            ));
+        }
+        self.take_constants(n * n)?;
+        let [h, w, c] = self.graph.tensors[input].shape;
+        let quant = self.quant(y)?;
+        let flat = self.new_tensor(&format!("{}_flat", op.name), [1, 1, n], quant)?;
+        let mut data = vec![0; n * n];
+        places.iter().enumerate().for_each(|(to, from)| data[to * n + from] = 1);
+        let weights =
+            Weights { shape: [n, h, w, c], data, ty: IntType { bits: 1, signed: false }, bipolar: false };
+        let (stride, dilation, pads) = ([1, 1], [1, 1], [0; 4]);
+        let requant = copying(n, &quant);
+        let conv =
+            Conv { input, output: flat, weights, stride, dilation, pads, pad_code: 0, groups: 1, requant };
+        self.node(&format!("{}_order", op.name), Op::Conv(conv));
+        self.give(op, y, flat)
     }
 
     /// PAD with the zero point, PADV2 with a constant.
@@ -174,13 +224,15 @@ impl<'m> Importer<'m> {
         let axis = op.options.map_or(Ok(0), |o| o.int(0, 0))? as i64;
         let axis = if axis < 0 { axis + dims.len() as i64 } else { axis };
         let axis = usize::try_from(axis).ok().filter(|&a| a < dims.len()).ok_or("its axis does not exist")?;
-        // Along another axis the parts also stand behind each other where all dimensions before it are 1.
-        let [h, w, c] = image(&dims);
-        if axis + 1 != dims.len() {
-            return Err(format!(
-                "along axis {axis} of shape {dims:?} it joins rows or columns, which is not supported; join channels"
-            ));
+        let hosted = |t: &Option<usize>| t.is_some_and(|t| matches!(self.values[t], Value::Host(_)));
+        let channels = axis + 1 == dims.len();
+        if op.inputs.iter().any(hosted) || (!channels && self.at_end()) {
+            return self.concat_on_host(op, axis);
         }
+        if !channels {
+            return self.joined_rows(op, y, axis);
+        }
+        let [h, w, c] = image(&dims);
         let (mut inputs, mut requants, mut channels) = (vec![], vec![], 0);
         for i in 0..op.inputs.len() {
             let t = self.input_tensor(op, i)?;
@@ -214,6 +266,39 @@ impl<'m> Importer<'m> {
         self.node(&op.name, Op::Concat(Concat { inputs, output, requants }));
         self.values[y] = Value::Codes(output);
         Ok(())
+    }
+
+    /// Parts behind each other in memory: along the first axis that is larger than 1.
+    fn joined_rows(&mut self, op: &Operator<'m>, y: usize, axis: usize) -> Result<()> {
+        let (dims, to) = (self.model.tensors[y].dims.clone(), self.quant(y)?);
+        if dims[..axis].iter().any(|&d| d != 1) {
+            return Err(format!(
+                "along axis {axis} of shape {dims:?} its parts interleave, which is supported behind the last layer only; \
+                 join channels, or the first axis that is larger than 1"
+            ));
+        }
+        let (mut inputs, mut count) = (vec![], 0);
+        for i in 0..op.inputs.len() {
+            let t = self.input_tensor(op, i)?;
+            if self.quant(t)? != to {
+                return Err(format!("its input {i} must have its output's scale and zero point"));
+            }
+            let own = &self.model.tensors[t].dims;
+            if own.len() != dims.len() || own[axis + 1..] != dims[axis + 1..] {
+                return Err(format!("its input {i} of shape {own:?} does not fit {dims:?}"));
+            }
+            let id = self.codes(op, i)?;
+            let n = self.graph.tensors[id].len();
+            count += n;
+            let name = format!("{}_input{i}", op.name);
+            let flat = self.new_tensor(&name, [1, 1, n], to)?;
+            self.node(&name, Op::Reshape(Reshape { input: id, output: flat }));
+            inputs.push(flat);
+        }
+        let joined = self.new_tensor(&format!("{}_flat", op.name), [1, 1, count], to)?;
+        let requants = vec![None; inputs.len()];
+        self.node(&format!("{}_flat", op.name), Op::Concat(Concat { inputs, output: joined, requants }));
+        self.give(op, y, joined)
     }
 
     /// SPLIT (axis first) and SPLIT_V (axis last); the sizes stand at the outputs.
@@ -306,6 +391,16 @@ impl<'m> Importer<'m> {
         };
         if size.len() != dims.len() || begin.len() != dims.len() || !(0..dims.len()).all(fits) {
             return Err(format!("a part of shape {size:?} from {begin:?} is not inside {dims:?}"));
+        }
+        if let Some(v) = self.on_host(op, data)? {
+            self.check_moved(y)?;
+            let mut places = vec![0];
+            for a in 0..dims.len() {
+                let inner: usize = dims[a + 1..].iter().product();
+                let steps: Vec<usize> = (0..size[a]).map(|i| (begin[a] + i * strides[a]) * inner).collect();
+                places = places.iter().flat_map(|p| steps.iter().map(move |s| p + s)).collect();
+            }
+            return self.pick_on_host(op, y, v, places);
         }
         let input = self.codes(op, data)?;
         let n = dims.len();

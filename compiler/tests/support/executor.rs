@@ -169,10 +169,27 @@ impl Executor<'_> {
         let dst = LoadDst::from_bits(i.get("dst") as u64).ok_or("bad dst")?;
         let (ports, beats) = (self.arch.load_ports(dst) as usize, self.arch.load_beats(dst) as usize);
         let (n, base) = (i.get("words") as usize, i.get("base") as usize);
-        if i.get("rows") != 1 || n == 0 || base + n > self.arch.load_depth(dst) as usize {
+        let (rows, pitch) = (i.get("rows") as usize, i.get("pitch") as usize);
+        let shape = rows == 1 || (rows > 1 && dst == LoadDst::Act);
+        if !shape || n == 0 || base + n * rows > self.arch.load_depth(dst) as usize {
             return Err(format!("illegal {i}"));
         }
-        let offset = i.get("offset") as usize;
+        for row in 0..rows {
+            let offset = i.get("offset") as usize + row * pitch * 8;
+            self.load_row(i, dst, (ports, beats), n, (base + row * n, offset))?;
+        }
+        Ok(())
+    }
+
+    /// `n` buffer words from byte `offset` on to word `base` on.
+    fn load_row(
+        &mut self,
+        i: Instr,
+        dst: LoadDst,
+        (ports, beats): (usize, usize),
+        n: usize,
+        (base, offset): (usize, usize),
+    ) -> Result<(), String> {
         let region = &self.regions[i.get("region") as usize];
         if offset + n * beats * ports * 8 > region.len().next_multiple_of(8) {
             return Err(format!("beyond the region: {i}"));

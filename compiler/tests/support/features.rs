@@ -104,12 +104,18 @@ pub fn features(graph: &Graph, program: &Program, arch: &Arch) -> BTreeSet<Strin
     f.mark(graph.outputs.iter().enumerate().any(twice), "an output twice");
     f.mark(graph.outputs.iter().any(|t| graph.inputs.contains(t)), "an input as output");
     f.mark(graph.nodes.iter().any(|n| !is_read(graph, n.op.output())), "a layer that nobody reads");
-    f.mark(program.info.layers.iter().any(|l| l.name.contains('+')), "fused maximum");
+    let fused = |kind: fn(&Op) -> bool| {
+        let names = program.info.layers.iter().flat_map(|l| l.name.split('+').skip(1));
+        names.into_iter().any(|name| graph.nodes.iter().any(|n| n.name == name && kind(&n.op)))
+    };
+    f.mark(fused(|op| matches!(op, Op::Pool(_))), "fused maximum");
+    f.mark(fused(|op| matches!(op, Op::Copy(_))), "fused function");
     f.mark(arch.brick_bits == 1, "1-bit bricks");
     f.mark(arch.brick_bits == 2, "2-bit bricks");
     let any = |test: fn(&Instr) -> bool| program.instrs.iter().any(test);
     f.mark(any(|i| i.op() == Some(Opcode::PostMode) && i.flag("bipolar")), "XNOR");
     f.mark(any(|i| i.op() == Some(Opcode::Pass) && i.flag("shift8")), "16-bit weights in two passes");
+    f.mark(any(|i| i.op() == Some(Opcode::Load) && i.get("rows") > 1), "rectangles");
     let posts = program.instrs.iter().filter(|i| i.op() == Some(Opcode::Post)).count();
     f.mark(posts > 2 * graph.nodes.len(), "bands or blocks of pixels");
     f.names

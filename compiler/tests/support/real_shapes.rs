@@ -216,12 +216,39 @@ impl Net {
     }
 }
 
+/// Rows and kernels that small banks hold in parts only: every layer goes in rectangles, some channels at a time.
+fn rectangles() -> (Graph, Vec<i32>) {
+    let (mut n, x) = Net::new("rectangles", [10, 61, 5], INT8, 3);
+    let a = n.relu(x, 24, 3, 1, Pad::Same);
+    let b = n.depthwise(a, 2, Pad::Same);
+    let c = n.relu(b, 72, 3, 1, Pad::Same);
+    let d = n.relu(c, 72, 5, 1, Pad::All(2));
+    let e = n.add(c, d);
+    let f = n.max_pool(e);
+    let g = n.global_average(f);
+    let y = n.dense(g, 11);
+    n.done(vec![e, y])
+}
+
+/// A stream longer than a coordinate counts.
+fn long() -> (Graph, Vec<i32>) {
+    let ty = IntType { bits: 2, signed: false };
+    let (mut n, x) = Net::new("long", [1, 2600, 3], ty, 1);
+    let a = n.conv(x, 8, [1, 9], (1, Pad::Same), false, (ty, 2));
+    let b = n.conv(a, 8, [1, 5], (1, Pad::Same), true, (ty, 0));
+    let c = n.conv(b, 9, [1, 4], (2, Pad::Same), false, (INT8, -3));
+    let d = n.conv(c, 4, [1, 3], (1, Pad::Same), false, (INT8, 0));
+    n.done(vec![b, d])
+}
+
 /// A network and an input for it.
 pub fn network(name: &str) -> (Graph, Vec<i32>) {
     match name {
         "resnet8" => resnet8(),
         "dscnn" => dscnn(),
         "vww" => vww(),
+        "rectangles" => rectangles(),
+        "long" => long(),
         "autoencoder" => autoencoder(),
         "ultranet" => ultranet(),
         "slim320" => slim320(),

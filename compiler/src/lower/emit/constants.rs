@@ -6,6 +6,7 @@ use super::super::layout::{stripe, Layout};
 use super::super::place::CONSTANTS;
 use super::super::schedule::{Cost, NodeId, Region, Ring, Tracker};
 use super::super::stage::{PassSpec, Stage, Unit};
+use super::super::tiles::slab_starts;
 use super::{Emitter, Result, StageState, LOAD_CYCLES};
 use crate::ir::ChannelParams;
 use hdl_gen::isa::{Instr, LoadDst, Op, Queue};
@@ -36,6 +37,8 @@ pub(super) struct PassInfo {
     /// Channel block that its taps count from.
     pub block0: usize,
     pub blocks: (usize, usize),
+    /// First channel block of the slab that it reads, where its input comes in slabs.
+    pub slab: usize,
 }
 
 impl Emitter<'_> {
@@ -78,6 +81,10 @@ impl Emitter<'_> {
         let mut table = TapTable::default();
         let places: Vec<usize> = taps.iter().map(|t| table.place(t)).collect();
         let taps_resident = table.words.len() <= self.arch.tap_depth as usize / 2;
+        let slabs = self.plan.bands[index].tiles.as_ref().map(|t| {
+            let all: Vec<usize> = stage.feeds.iter().map(|f| self.layout(f.tensor).blocks()).collect();
+            slab_starts(stage, &t.slabs, &all)
+        });
         let mut state = StageState {
             index,
             groups: Vec::new(),
@@ -98,6 +105,9 @@ impl Emitter<'_> {
             state.taps = Some(self.constant(LoadDst::Tap, &table.words));
         }
         self.group_passes(&passes, &taps, &places, taps_resident, &mut state);
+        for (pass, start) in state.passes.iter_mut().zip(slabs.into_iter().flatten()) {
+            pass.slab = start;
+        }
         let weight_words: usize = state.groups.iter().map(|g| g.weights.words).sum();
         state.weights_resident = taps_resident && weight_words <= self.arch.wgt_depth as usize;
         self.prepare_params(stage, &mut state)?;
@@ -163,6 +173,7 @@ impl Emitter<'_> {
                     tap_at: if taps_resident { places[i] } else { table.place(&taps[i]) },
                     block0,
                     blocks: (block0, blocks.max().unwrap_or(0) + 1),
+                    slab: 0,
                 });
                 words.extend(p.weights.iter().cloned());
                 count += 1;

@@ -50,6 +50,8 @@ impl Emitter<'_> {
             let root = self.plan.root[feed.tensor];
             let layout = self.feed_layout(index, f);
             match self.plan.bands[index].buffers[f] {
+                // pass by pass
+                Some(_) if self.plan.bands[index].tiles.is_some() => {}
                 Some(_) if self.plan.bands[index].ring => {
                     for y in loaded[f].next..end {
                         self.load_ring_row(root, y, layout.row())?;

@@ -5,6 +5,7 @@ mod constants;
 mod inputs;
 mod passes;
 mod results;
+mod slabs;
 
 use super::error::{CompileError, CompileErrorKind};
 use super::fold::Folded;
@@ -20,8 +21,10 @@ use constants::{Constant, Group, PassInfo};
 use hdl_gen::isa::{Instr, Op, Queue};
 use hdl_gen::Arch;
 use inputs::Loaded;
-use results::Target;
+use results::{targets, Target};
+use slabs::SlabRing;
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 type Result<T> = std::result::Result<T, CompileErrorKind>;
 
@@ -138,6 +141,8 @@ struct Emitter<'a> {
     last_swap: Option<NodeId>,
     /// Network inputs that stay in the banks: rows loaded.
     inputs: BTreeMap<TensorId, Loaded>,
+    /// Parts of inputs in the ring of the stage at hand.
+    slabs: SlabRing,
 }
 
 impl<'a> Emitter<'a> {
@@ -164,6 +169,7 @@ impl<'a> Emitter<'a> {
             in_array: None,
             last_swap: None,
             inputs: BTreeMap::new(),
+            slabs: SlabRing::default(),
         }
     }
 
@@ -175,9 +181,11 @@ impl<'a> Emitter<'a> {
     /// Layout in which a feed's tensor is read.
     fn feed_layout(&self, stage: usize, feed: usize) -> Layout {
         let layout = self.layout(self.plan.stages[stage].feeds[feed].tensor);
-        match self.plan.bands[stage].buffers[feed] {
-            Some(_) => layout.in_dram(),
-            None => layout,
+        let bands = &self.plan.bands[stage];
+        match (bands.buffers[feed], &bands.tiles) {
+            (None, _) => layout,
+            (Some(_), None) => layout.in_dram(),
+            (Some(_), Some(tiles)) => slabs::layout(&layout, &tiles.slabs[feed]),
         }
     }
 
@@ -194,13 +202,10 @@ impl<'a> Emitter<'a> {
         let mut state = self.prepare_stage(index, stage)?;
         let areas = stage.units.iter().map(|u| u.areas).max().unwrap_or(1);
         let limit = self.chunk_limit(stage, &state, areas)?;
-        let upsample = stage.feeds.iter().map(|f| f.geometry.upsample).max().unwrap_or(1);
-        let bands = &self.plan.bands[index];
-        for y in (0..stage.grid[0]).step_by(bands.rows.max(1)) {
-            let rows = y..(y + bands.rows).min(stage.grid[0]);
+        self.slabs.start(&self.plan.bands[index]);
+        for (rows, chunks) in self.order(index, stage, limit) {
             let mut loaded = self.start_band(index, stage, &rows);
-            for mut chunk in chunks([rows.len(), stage.grid[1]], limit, upsample) {
-                chunk.y += rows.start;
+            for chunk in chunks {
                 self.load_rows(index, stage, &chunk, &mut loaded)?;
                 let mut first = 0;
                 for (u, unit) in stage.units.iter().enumerate() {
@@ -227,6 +232,23 @@ impl<'a> Emitter<'a> {
             stream_cycles: state.counts.2,
             instrs: std::array::from_fn(|q| after[q] - before[q]),
         })
+    }
+
+    /// The chunks of a stage, band by band.
+    fn order(&self, index: usize, stage: &Stage, limit: usize) -> Vec<(Range<usize>, Vec<Chunk>)> {
+        let [height, width] = stage.grid;
+        let upsample = stage.feeds.iter().map(|f| f.geometry.upsample).max().unwrap_or(1);
+        let bands = &self.plan.bands[index];
+        if let Some(tiles) = &bands.tiles {
+            return vec![(0..height, tiles.chunks(stage.grid, upsample))];
+        }
+        let band = |y: usize| {
+            let rows = y..(y + bands.rows).min(height);
+            let chunks = chunks([rows.len(), width], limit, upsample);
+            let moved = chunks.into_iter().map(|c| Chunk { y: c.y + rows.start, ..c }).collect();
+            (rows, moved)
+        };
+        (0..height).step_by(bands.rows.max(1)).map(band).collect()
     }
 
     /// Results of one chunk: at most half the accumulators, and enough chunks that passes and posts overlap.
@@ -279,8 +301,8 @@ impl<'a> Emitter<'a> {
         }
         let param = self.load_params(state, item.stage, u)?;
         self.load_table(state, unit, u)?;
-        for target in state.targets.clone() {
-            let node = self.post(&item, state, param, target)?;
+        for (target, part) in targets(&state.targets, &item) {
+            let node = self.post(&item, state, param, target, part)?;
             last.into_iter().for_each(|l| self.schedule.depend(node, l));
             self.acc.1.read(area, node, Queue::Post);
             self.acc_port.read(Region::span(0, 1), node, Queue::Post);

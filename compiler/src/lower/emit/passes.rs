@@ -30,14 +30,12 @@ impl Emitter<'_> {
         };
         let feed = &item.stage.feeds[spec.feed];
         let layout = state.layouts[spec.feed];
+        let source = self.source(item, state, spec, number)?;
         let nest = Nest::new(&layout, &feed.geometry, &item.chunk, item.stage.window);
-        self.shape(&nest, &layout, feed.pad_code)?;
-        let info = &state.passes[number];
-        let base = match self.plan.bands[state.index].buffers[spec.feed] {
-            Some(buffer) => buffer as isize - (item.loaded[spec.feed].first * layout.row()) as isize,
-            None => self.plan.homes[self.plan.root[feed.tensor]].bank.unwrap_or(0) as isize,
-        };
-        let addr = base + nest.addr + (info.block0 * layout.slots as usize) as isize;
+        let addr = source.base + nest.addr;
+        let nest =
+            Nest { y: nest.y - source.origin[0] as isize, x: nest.x - source.origin[1] as isize, ..nest };
+        self.shape(&nest, &layout, feed.pad_code, source.size)?;
         let steps = if spec.planes_in_rows { 1 } else { self.arch.steps(layout.planes) };
         let instr = Instr::new(Op::Pass)
             .with("addr", (addr as i64).rem_euclid(self.arch.plane_words as i64))?
@@ -51,10 +49,9 @@ impl Emitter<'_> {
             .with("swap", swap as i64)?
             .with("overwrite", spec.overwrite as i64)?
             .with("shift8", spec.shift8 as i64)?;
-        let sources = self.source_regions(item, state.index, spec.feed, info.blocks, &layout);
         let written = Region::span(acc, acc + nest.pixels());
         let mut deps = self.acc.1.before_write(&written);
-        for source in &sources {
+        for source in &source.regions {
             deps.extend(self.banks.before_read(source));
         }
         let port = Region::span(0, 1);
@@ -64,7 +61,7 @@ impl Emitter<'_> {
         let duration = (nest.pixels() as u64) * steps as u64;
         let node = self.schedule.push(Queue::Pass, instr, deps, Cost { duration, latency: PASS_LATENCY });
         self.acc.1.write(written, node, Queue::Pass);
-        for source in sources {
+        for source in source.regions {
             self.banks.read(source, node, Queue::Pass);
         }
         if !spec.overwrite {
@@ -106,8 +103,13 @@ impl Emitter<'_> {
     }
 
     /// `pass.shape` and the jumps.
-    pub(super) fn shape(&mut self, nest: &Nest, layout: &Layout, pad_code: i32) -> Result<()> {
-        let [h, w, _] = layout.shape;
+    pub(super) fn shape(
+        &mut self,
+        nest: &Nest,
+        layout: &Layout,
+        pad_code: i32,
+        [h, w]: [usize; 2],
+    ) -> Result<()> {
         let mut shape = Instr::new(Op::PassShape)
             .with("h", h as i64)?
             .with("w", w as i64)?

@@ -2,6 +2,7 @@
 //! Posts: arithmetic and places of results.
 
 use super::super::layout::{beats_per_bank_word, Layout};
+use super::super::nest::Chunk;
 use super::super::place::{OUTPUT, SCRATCH};
 use super::super::schedule::{Cost, NodeId, Region};
 use super::super::stage::{Mode, Stage, Unit};
@@ -25,6 +26,16 @@ pub(super) enum Target {
 /// Address operand, region written, instructions to wait for.
 type Place = (i64, Option<Region>, Vec<NodeId>);
 
+/// The posts of an item: each target, and for it the results that are one run in it.
+pub(super) fn targets(targets: &[Target], item: &Item) -> Vec<(Target, Chunk)> {
+    let chunk = item.chunk;
+    let runs: Vec<Chunk> = match chunk.nx == item.stage.grid[1] {
+        true => vec![chunk],
+        false => (chunk.y..chunk.y + chunk.ny).map(|y| Chunk { y, ny: 1, ..chunk }).collect(),
+    };
+    targets.iter().flat_map(|t| runs.iter().map(move |r| (*t, *r))).collect()
+}
+
 impl Emitter<'_> {
     /// Where the results of a stage go.
     pub(super) fn targets(&self, stage: &Stage) -> Vec<Target> {
@@ -47,11 +58,13 @@ impl Emitter<'_> {
         state: &mut StageState,
         param: usize,
         target: Target,
+        part: Chunk,
     ) -> Result<NodeId> {
         let (unit, chunk) = (item.unit, &item.chunk);
         let (window, accs) = (item.window(), item.accs());
-        let first = unit.first_pixel + chunk.y * item.stage.grid[1] + chunk.x;
-        let results = (first, chunk.pixels());
+        let first = unit.first_pixel + part.y * item.stage.grid[1] + part.x;
+        let results = (first, part.pixels());
+        let before = (part.y - chunk.y) * chunk.nx * window;
         let layout = match target {
             Target::Bank(_) => state.out_layout,
             Target::Dram { .. } => state.out_layout.in_dram(),
@@ -77,8 +90,8 @@ impl Emitter<'_> {
         }
         deps.extend(self.acc_port.before_read(&Region::span(0, 1)));
         let instr = Instr::new(Op::Post)
-            .with("acc", item.acc as i64)?
-            .with("pixels", chunk.pixels() as i64 - 1)?
+            .with("acc", (item.acc + before) as i64)?
+            .with("pixels", part.pixels() as i64 - 1)?
             .with("window", window as i64 - 1)?
             .with("tiles", unit.tiles as i64 - 1)?
             .with("tile_acc", accs as i64)?
@@ -88,7 +101,7 @@ impl Emitter<'_> {
             .with("out", address)?
             .with("last_lanes", unit.last_lanes as i64 - 1)?;
         let slots = if unit.mode.add { 3 } else { 1 };
-        let duration = (accs * unit.tiles * unit.beats * slots) as u64 + POST_CYCLES;
+        let duration = (part.pixels() * window * unit.tiles * unit.beats * slots) as u64 + POST_CYCLES;
         let node = self.schedule.push(Queue::Post, instr, deps, Cost { duration, latency: 1 });
         match (target, written) {
             (Target::Bank(_), Some(region)) => self.banks.write(region, node, Queue::Post),
