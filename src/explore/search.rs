@@ -14,6 +14,7 @@ use super::random::Random;
 use super::space::Space;
 use super::target::Cost;
 use crate::Failure;
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::Mutex;
@@ -318,8 +319,8 @@ impl Found {
     }
 }
 
-/// By price, then by what it takes of the device.
+/// By price, then by what it takes of the device; of equal ones the larger, whose depths cost nothing.
 pub fn better(a: &Found, b: &Found) -> std::cmp::Ordering {
-    let key = |f: &Found| (f.price, f.cost.lut, f.cost.block_ram, f.point);
+    let key = |f: &Found| (f.price, f.cost.lut, f.cost.block_ram, Reverse(f.point));
     key(a).partial_cmp(&key(b)).expect("finite")
 }
