@@ -5,6 +5,7 @@
 //! Queues finish in order, so a dependency inside a queue costs nothing and one on a later instruction covers all
 //! earlier ones of that queue. What remains becomes one token each: the k-th wait of a queue pair takes the k-th signal.
 
+use super::error::CompileErrorKind;
 use hdl_gen::isa::{Instr, Queue};
 
 /// Number of an instruction in a [`Schedule`].
@@ -268,15 +269,17 @@ impl Ring {
         Ring { depth, next: 0 }
     }
 
-    /// The next `len` words; `len` must not exceed the depth.
-    pub fn take(&mut self, len: usize) -> usize {
-        debug_assert!(len <= self.depth);
+    /// The next `len` words, of which an error says `what` they hold.
+    pub fn take(&mut self, what: &'static str, len: usize) -> Result<usize, CompileErrorKind> {
+        if len > self.depth {
+            return Err(CompileErrorKind::DoesNotFit { what, need: len, limit: self.depth });
+        }
         if self.next + len > self.depth {
             self.next = 0;
         }
         let at = self.next;
         self.next += len;
-        at
+        Ok(at)
     }
 }
 

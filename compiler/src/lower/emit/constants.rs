@@ -203,7 +203,11 @@ impl Emitter<'_> {
         let wgt_at = match state.weights_resident {
             true => {
                 let total = state.groups.iter().map(|g| g.weights.words).sum();
-                let first = *state.wgt_at.get_or_insert_with(|| self.wgt.0.take(total));
+                let first = match state.wgt_at {
+                    Some(at) => at,
+                    None => self.wgt.0.take("weight words of a layer", total)?,
+                };
+                state.wgt_at = Some(first);
                 let before: usize = state.groups[..g].iter().map(|g| g.weights.words).sum();
                 self.load_at(LoadDst::Wgt, weights, first + before)?
             }
@@ -220,7 +224,12 @@ impl Emitter<'_> {
     /// Loads a constant block into the ring of its buffer; its first word.
     pub(super) fn load_to(&mut self, dst: LoadDst, from: Constant) -> Result<usize> {
         let len = self.ring_words(dst, from);
-        let at = self.ring(dst).0.take(len);
+        let what = match dst {
+            LoadDst::Wgt => "weight words of one group of outputs",
+            LoadDst::Tap => "tap words of one pass",
+            _ => "parameter words of one unit",
+        };
+        let at = self.ring(dst).0.take(what, len)?;
         self.load_at(dst, from, at)
     }
 

@@ -293,7 +293,7 @@ impl<'a> Emitter<'a> {
     fn item(&mut self, item: Item, state: &mut StageState, u: usize, first_pass: usize) -> Result<()> {
         let unit = item.unit;
         let accs = unit.areas * item.accs();
-        let item = Item { acc: self.acc.0.take(accs), ..item };
+        let item = Item { acc: self.acc.0.take("accumulators of one unit", accs)?, ..item };
         let area = Region::span(item.acc, item.acc + accs);
         let mut last = None;
         for (p, pass) in unit.passes.iter().enumerate() {

@@ -111,7 +111,7 @@ impl Emitter<'_> {
         let source = self.layout(tensor).in_dram();
         let len = layout(&source, slab).size();
         let Some((first, ring)) = &mut self.slabs.ring else { return Ok(0) };
-        let at = *first + ring.take(len);
+        let at = *first + ring.take("plane words of the input of one result", len)?;
         self.slabs.there.retain(|p| p.at + p.len <= at || at + len <= p.at);
         self.slabs.there.push(Part { feed: f, corner: from, block, at, len });
         let mut to = at;
