@@ -228,12 +228,12 @@ fn what_cannot_be_searched_is_said() {
     refused(&explore(&dir, &["--limit", "row=4"]), "fields are rows, lanes");
     refused(&explore(&dir.join("full"), &["--fill", "3"]), "fits xc7z010 with at most 3 % of its LUTs");
     refused(&explore(&dir, &["--from", "configs/odd.toml"]), "queues and bursts of the usual size");
-    // no bank word for a row of the input, so nothing can be compiled
+    // no room for the window of the last pooling, so nothing can be compiled
     let small = ["--limit", "banks=64", "--limit", "accumulators=64", "--limit", "columns=32"];
-    let vww = ["explore", "models/vww_96_int8.tflite", "--device", "xc7z010", "--budget", "5"];
+    let kws = ["explore", "models/kws_ref_model.tflite", "--device", "xc7z010", "--budget", "5"];
     let place = dir.join("refused");
     let output = ["-o", place.to_str().expect("UTF-8"), "--limit", "rows=1..2", "--limit", "lanes=4"];
-    let result = brickwork(&[&vww[..], &small[..], &output[..]].concat());
+    let result = brickwork(&[&kws[..], &small[..], &output[..]].concat());
     refused(&result, "cannot do the networks");
     assert!(read(&place.join("journal.jsonl")).contains("refused"));
 }
