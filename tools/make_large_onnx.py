@@ -2,13 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0 OR MIT
 """Networks of realistic size as ONNX Runtime's own quantizer writes them (QDQ and operator form), with vectors.
 
-    tools/make_large_onnx.py /tmp/large [NAME...]
+    tools/make_large_onnx.py build/large [NAME...]
 
 Float networks of known shapes with seeded weights (normal, scaled to keep the variance) go through
 `onnxruntime.quantization.quantize_static`. The reference is that of make_onnx_cases.py. Files are large and are not kept;
 `brickwork verify` compares them:
 
-    for f in /tmp/large/*.onnx; do brickwork verify $f --config configs/zynq7020.toml --inputs ${f%.onnx}.npz; done
+    for f in build/large/*.onnx; do brickwork verify $f --config configs/zynq7020.toml --inputs ${f%.onnx}.npz; done
 """
 import argparse
 import logging

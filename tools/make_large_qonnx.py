@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0 OR MIT
 """Networks of the shapes that Brevitas and FINN write, at their usual sizes with seeded weights, and vectors of qonnx.
 
-    tools/make_large_qonnx.py /tmp/large [NAME...]
+    tools/make_large_qonnx.py build/large [NAME...]
 
 Files are large and are not kept; `brickwork verify` compares them (see make_large_onnx.py).
 """

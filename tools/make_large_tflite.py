@@ -2,11 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0 OR MIT
 """TFLite networks of realistic size and shape with seeded weights, and vectors of TFLite's reference kernels.
 
-    venv/bin/python tools/make_large_tflite.py /tmp/large [NAME...]
+    venv/bin/python tools/make_large_tflite.py build/large [NAME...]
 
 The environment is that of make_tflite_cases.py. Files are large and are not kept; `brickwork verify` compares them:
 
-    for f in /tmp/large/*.tflite; do brickwork verify $f --config configs/zynq7020.toml --inputs ${f%.tflite}.npz; done
+    for f in build/large/*.tflite; do brickwork verify $f --config configs/zynq7020.toml --inputs ${f%.tflite}.npz; done
 """
 import argparse
 import pathlib

@@ -4,7 +4,7 @@
 
     python3 -m venv venv && venv/bin/pip install 'numpy<2' tflite-runtime==2.14.0 tensorflow-cpu==2.14.0
     venv/bin/python tools/make_tflite_cases.py compiler/tests/tflite           # the ones that are kept
-    venv/bin/python tools/make_tflite_cases.py /tmp/cases --random 400 --seed 7  # many, one operator or a few each
+    venv/bin/python tools/make_tflite_cases.py build/cases --random 400 --seed 7  # many, one operator or a few each
 
 Files are written operator by operator (tensorflow is needed for its flatbuffer classes only), so that every type, zero
 point and option can be had. `cargo test -p brickwork-compiler --test tflite_cases` compares them with the importer.

@@ -4,7 +4,7 @@
 //!
 //! Others by hand:
 //!
-//!     BRICKWORK_TFLITE_CASES=/tmp/cases cargo test -p brickwork-compiler --test tflite_cases -- --ignored --nocapture
+//!     BRICKWORK_TFLITE_CASES=build/cases cargo test -p brickwork-compiler --test tflite_cases -- --ignored --nocapture
 
 use brickwork_compiler::golden;
 use brickwork_compiler::import::{import, Imported};
