@@ -236,6 +236,8 @@ fn what_cannot_be_searched_is_said() {
     let result = brickwork(&[&kws[..], &small[..], &output[..]].concat());
     refused(&result, "cannot do the networks");
     assert!(read(&place.join("journal.jsonl")).contains("refused"));
+    // 25 x 5 pixels of 2 blocks of channels with 8 planes
+    refused(&result, "2000 needed, the configuration has 256");
 }
 
 #[test]

@@ -525,16 +525,13 @@ impl Placer<'_> {
         let layouts: Vec<Layout> = stage.feeds.iter().map(|f| self.layout(f.tensor).in_dram()).collect();
         let streamed: Vec<bool> = stage.feeds.iter().map(|f| self.spilled[self.root[f.tensor]]).collect();
         let first = room.start;
-        match Tiles::plan(self.arch, stage, &layouts, &streamed, room) {
-            Some(tiles) => Ok(Bands {
-                rows: stage.grid[0],
-                buffers: streamed.iter().map(|s| s.then_some(first)).collect(),
-                ring: false,
-                tiles: Some(tiles),
-            }),
-            None => Err(stage.feeds.iter().map(|f| (f.reach[0] + 1) * (f.reach[1] + 1)).max().unwrap_or(1)
-                * layouts.iter().map(|l| l.slots as usize).max().unwrap_or(1)),
-        }
+        let tiles = Tiles::plan(self.arch, stage, &layouts, &streamed, room)?;
+        Ok(Bands {
+            rows: stage.grid[0],
+            buffers: streamed.iter().map(|s| s.then_some(first)).collect(),
+            ring: false,
+            tiles: Some(tiles),
+        })
     }
 
     fn layout(&self, t: TensorId) -> Layout {

@@ -86,7 +86,7 @@ impl Tiles {
         ys.into_iter().flat_map(row).collect()
     }
 
-    /// The rectangles that take the fewest cycles by estimate; `None` where not even one pixel's input fits.
+    /// The rectangles that take the fewest cycles by estimate, or the plane-words that the smallest needs at once.
     ///
     /// `layouts`: of the feeds in memory; `streamed`: those that come through the ring; `ring`: free plane-words.
     pub fn plan(
@@ -95,27 +95,29 @@ impl Tiles {
         layouts: &[Layout],
         streamed: &[bool],
         ring: Range<usize>,
-    ) -> Option<Tiles> {
+    ) -> Result<Tiles, usize> {
         let areas = stage.units.iter().map(|u| u.areas).max().unwrap_or(1);
         let window: usize = stage.window.iter().product();
         let limit = (arch.acc_depth as usize / areas / window / 2).max(1);
         let [h, w] = stage.grid;
-        let mut best: Option<(usize, Tiles)> = None;
+        let (mut best, mut least): (Option<(usize, Tiles)>, usize) = (None, usize::MAX);
         for nx in divisions(w).into_iter().filter(|n| *n <= limit) {
             for ny in divisions(h.min(limit / nx)) {
-                let Some(tiles) = Tiles::of(arch, stage, layouts, streamed, ring.clone(), [ny, nx]) else {
-                    continue;
-                };
-                let cost = tiles.cost(arch, stage, layouts);
-                if best.as_ref().is_none_or(|b| cost < b.0) {
-                    best = Some((cost, tiles));
+                match Tiles::of(arch, stage, layouts, streamed, ring.clone(), [ny, nx]) {
+                    Err(need) => least = least.min(need),
+                    Ok(tiles) => {
+                        let cost = tiles.cost(arch, stage, layouts);
+                        if best.as_ref().is_none_or(|b| cost < b.0) {
+                            best = Some((cost, tiles));
+                        }
+                    }
                 }
             }
         }
-        best.map(|b| b.1)
+        best.map(|b| b.1).ok_or(least)
     }
 
-    /// Tiles of one size, if their inputs fit the ring.
+    /// Tiles of one size, or the plane-words of an input that does not fit the ring.
     fn of(
         arch: &Arch,
         stage: &Stage,
@@ -123,7 +125,7 @@ impl Tiles {
         streamed: &[bool],
         ring: Range<usize>,
         size: [usize; 2],
-    ) -> Option<Tiles> {
+    ) -> Result<Tiles, usize> {
         let upsample = stage.feeds.iter().map(|f| f.geometry.upsample).max().unwrap_or(1);
         let room = ring.len();
         let mut tiles = Tiles { size, slabs: Vec::new(), ring, traffic: 0 };
@@ -142,13 +144,13 @@ impl Tiles {
             // two at a time, so that one is loaded while the other is read
             let blocks = (room / 2 / block).clamp(least, layout.blocks().max(least));
             if streamed[f] && blocks * block > room {
-                return None;
+                return Err(blocks * block);
             }
             tiles.slabs.push(Slab { rect, blocks });
         }
         let chunks = tiles.chunks(stage.grid, upsample).len();
         tiles.traffic = chunks * tiles.traffic_of_one(arch, stage, layouts, streamed);
-        Some(tiles)
+        Ok(tiles)
     }
 
     /// Plane-words that one rectangle loads.
