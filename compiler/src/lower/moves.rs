@@ -111,18 +111,13 @@ impl Context<'_> {
         };
         let tiling = Tiling::new(self.arch, mode.wgt_log2);
         let source = self.select(&selection, (0, 0), pool.input, Some);
+        let op = if requant.is_some() { "sum_pool" } else { "max_pool" };
         Ok(Stage {
-            name: name.into(),
-            op: if requant.is_some() { "sum_pool" } else { "max_pool" },
-            output: pool.output,
-            export_only: false,
-            grid: [out[0], out[1]],
             window: pool.kernel,
             feeds: vec![feed],
             units: build_units(self.arch, tiling, c, &mode, &params, &[source]),
-            macs: 0,
             act_bits: self.ty(pool.input).bits as u32,
-            wgt_bits: 1,
+            ..Stage::over(name, op, pool.output, [out[0], out[1]])
         })
     }
 
@@ -238,17 +233,10 @@ impl Context<'_> {
             units.push(build_unit(&spec, &sources));
         }
         Ok(Stage {
-            name: name.into(),
-            op: "concat",
-            output: concat.output,
-            export_only: false,
-            grid: [h, w],
-            window: [1, 1],
             feeds,
             units,
-            macs: 0,
             act_bits: concat.inputs.iter().map(|t| self.ty(*t).bits as u32).max().unwrap_or(0),
-            wgt_bits: 1,
+            ..Stage::over(name, "concat", concat.output, [h, w])
         })
     }
 
@@ -294,17 +282,10 @@ impl Context<'_> {
         let tiling = Tiling::new(self.arch, mode.wgt_log2);
         let source = self.select(&selection, (0, 0), copy.input, |o| Some(o + copy.first_channel));
         Ok(Stage {
-            name: name.into(),
-            op: "copy",
-            output: copy.output,
-            export_only: false,
-            grid: [h, w],
-            window: [1, 1],
             feeds,
             units: build_units(self.arch, tiling, c, &mode, &params, &[source]),
-            macs: 0,
             act_bits: self.ty(copy.input).bits as u32,
-            wgt_bits: 1,
+            ..Stage::over(name, "copy", copy.output, [h, w])
         })
     }
 
@@ -340,17 +321,10 @@ impl Context<'_> {
         }
         let [ih, iw, _] = self.shape(reshape.input);
         Ok(Stage {
-            name: name.into(),
-            op: "reshape",
-            output: reshape.output,
-            export_only: false,
-            grid: [1, 1],
-            window: [1, 1],
             feeds: vec![Feed { reach: [ih - 1, iw - 1], ..same_feed(reshape.input) }],
             units,
-            macs: 0,
             act_bits: self.ty(reshape.input).bits as u32,
-            wgt_bits: 1,
+            ..Stage::over(name, "reshape", reshape.output, [1, 1])
         })
     }
 }

@@ -300,17 +300,10 @@ impl Context<'_> {
         let tiling = Tiling::new(self.arch, mode.wgt_log2);
         let sources = [(0, add.a), (1, add.b)].map(|(i, t)| self.select(&selection, (i, i), t, Some));
         Ok(Stage {
-            name: name.into(),
-            op: "add",
-            output: add.output,
-            export_only: false,
-            grid: [h, w],
-            window: [1, 1],
             feeds,
             units: build_units(self.arch, tiling, c, &mode, &params, &sources),
-            macs: 0,
             act_bits: self.ty(add.a).bits.max(self.ty(add.b).bits) as u32,
-            wgt_bits: 1,
+            ..Stage::over(name, "add", add.output, [h, w])
         })
     }
 }

@@ -117,6 +117,25 @@ pub struct Stage {
     pub wgt_bits: u32,
 }
 
+impl Stage {
+    /// A stage without multiplications over `grid` result pixels of one accumulator each; feeds and units are still to come.
+    pub fn over(name: &str, op: &'static str, output: TensorId, grid: [usize; 2]) -> Stage {
+        Stage {
+            name: name.into(),
+            op,
+            output,
+            export_only: false,
+            grid,
+            window: [1, 1],
+            feeds: Vec::new(),
+            units: Vec::new(),
+            macs: 0,
+            act_bits: 0,
+            wgt_bits: 1,
+        }
+    }
+}
+
 /// Linear map from input channels at taps to output channels, for one feed.
 pub struct Source<'a> {
     pub feed: usize,
