@@ -90,7 +90,7 @@ impl Packed {
 
     /// Computes the pixels from `first` on that `sink` holds; `image` is the padded input.
     pub fn run(&self, image: &[u8], first: usize, sink: Sink) {
-        self.with.run(Job { conv: self, image, first, sink });
+        self.with.run(Job { layer: self, image, first, sink });
     }
 }
 
@@ -158,18 +158,19 @@ impl Pack<'_> {
     }
 }
 
-struct Job<'a> {
-    conv: &'a Packed,
-    image: &'a [u8],
-    first: usize,
-    sink: Sink<'a>,
+/// Some pixels of a layer, from `first` on; `image` is the padded input.
+pub(super) struct Job<'a, Layer> {
+    pub layer: &'a Layer,
+    pub image: &'a [u8],
+    pub first: usize,
+    pub sink: Sink<'a>,
 }
 
-impl Body for Job<'_> {
+impl Body for Job<'_, Packed> {
     #[inline(always)]
     fn run<I: Isa>(mut self, isa: I) {
         let mut finish = 0;
-        for group in &self.conv.groups {
+        for group in &self.layer.groups {
             let Range { start: mut first, end } = group.channels;
             for panel in &group.panels {
                 let place = Place { offset: group.offset, finish, first, end };
@@ -199,13 +200,13 @@ struct Place {
     end: usize,
 }
 
-impl Job<'_> {
+impl Job<'_, Packed> {
     /// All pixels times one panel of N blocks, M pixels at a time.
     #[inline(always)]
     fn sweep<I: Isa, const M: usize, const N: usize>(&mut self, isa: I, panel: &Panel, place: Place) {
-        let pixels = self.sink.len() / self.conv.channels;
+        let pixels = self.sink.len() / self.layer.channels;
         let words = panel.words.as_chunks::<N>().0;
-        let mut starts = self.conv.window.starts(self.first);
+        let mut starts = self.layer.window.starts(self.first);
         let mut pixel = 0;
         while pixel < pixels {
             let mut next = || starts.next() + place.offset;
@@ -236,7 +237,7 @@ impl Job<'_> {
         starts: [usize; M],
         count: usize,
     ) {
-        let (conv, steps) = (self.conv, self.conv.steps);
+        let (conv, steps) = (self.layer, self.layer.steps);
         let mut sums = [[isa.zero(); N]; M];
         for (&run, words) in conv.runs.iter().zip(words.chunks_exact(steps)) {
             let inputs = starts.map(|s| &self.image[s + run..][..4 * steps].as_chunks::<4>().0[..steps]);

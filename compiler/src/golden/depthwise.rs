@@ -2,7 +2,7 @@
 //! Operators that treat every channel for itself: depthwise convolutions and sums over windows.
 
 use super::codes::{byte_offset, Sink};
-use super::conv::channel_sums;
+use super::conv::{channel_sums, Job};
 use super::finish::{Finish, Sums};
 use super::isa::{Body, Instructions, Isa, LANES};
 use super::window::{Form, Geometry, Window};
@@ -98,14 +98,7 @@ impl Depthwise {
     }
 }
 
-struct Job<'a> {
-    layer: &'a Depthwise,
-    image: &'a [u8],
-    first: usize,
-    sink: Sink<'a>,
-}
-
-impl Body for Job<'_> {
+impl Body for Job<'_, Depthwise> {
     #[inline(always)]
     fn run<I: Isa>(mut self, isa: I) {
         let layer = self.layer;
@@ -129,7 +122,7 @@ impl Body for Job<'_> {
     }
 }
 
-impl Job<'_> {
+impl Job<'_, Depthwise> {
     #[inline(always)]
     fn sums_of_bytes<I: Isa>(&self, isa: I, start: usize, weights: &[[i32; LANES]]) -> I::Acc {
         let at =

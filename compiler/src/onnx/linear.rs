@@ -8,14 +8,11 @@ use super::constant::{axis, int, ConstData, ConstTensor, QuantConst};
 use super::emit::CodeSpec;
 use super::lower::Importer;
 use super::model::{int_type_numbered, Node};
-use super::ops::activation;
-use super::value::{Base, FloatValue, LinearSum, PendingOp, Value};
+use super::ops::{activation, Constants, Inputs};
+use super::value::{Base, FloatValue, LinearSum, PendingOp};
 use crate::host::{CodeMap, FloatChain, FloatRounding, FloatStep, FromInt};
 use crate::ir::IntType;
 use std::rc::Rc;
-
-type Inputs = [Option<Value>];
-type Constants<'a> = [Option<&'a ConstTensor>];
 
 /// Scale and zero point of one tensor: single numbers, or one per entry of an axis.
 #[derive(Clone, Debug)]

@@ -20,6 +20,14 @@ use super::windows::window;
 use crate::host::{FloatChain, FloatStep, FromInt, IntStep};
 use crate::ir::{IntType, TensorId, Weights};
 
+/// The factors of a matrix product: an activation times constant weights.
+fn factors<'c>(inputs: &Inputs, constants: &'c Constants) -> Result<(FloatValue, &'c ConstTensor), String> {
+    let v = activation(inputs, 0)
+        .map_err(|_| "a constant times an activation; only the other way is supported")?;
+    let w = constants.get(1).copied().flatten().ok_or("the product of two activations is not supported")?;
+    Ok((v, w))
+}
+
 impl Importer<'_> {
     /// ConvInteger and MatMulInteger: int32 sums.
     pub fn integer_product(
@@ -155,10 +163,7 @@ impl Importer<'_> {
         inputs: &Inputs,
         constants: &Constants,
     ) -> Result<FloatValue, String> {
-        let v = activation(inputs, 0)
-            .map_err(|_| "a constant times an activation; only the other way is supported")?;
-        let w =
-            constants.get(1).copied().flatten().ok_or("the product of two activations is not supported")?;
+        let (v, w) = factors(inputs, constants)?;
         self.matmul_by(node, v, w)
     }
 
@@ -175,10 +180,7 @@ impl Importer<'_> {
         inputs: &Inputs,
         constants: &Constants,
     ) -> Result<FloatValue, String> {
-        let v = activation(inputs, 0)
-            .map_err(|_| "a constant times an activation; only the other way is supported")?;
-        let w =
-            constants.get(1).copied().flatten().ok_or("the product of two activations is not supported")?;
+        let (v, w) = factors(inputs, constants)?;
         let bias = optional(node, constants, 2, "bias")?;
         self.gemm_by(node, v, w, bias)
     }
