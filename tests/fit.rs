@@ -2,8 +2,11 @@
 //! `brickwork fit` and what `gen` does with it: the estimate against Yosys, refusal of what cannot fit.
 
 mod common;
+#[path = "../compiler/tests/support/random.rs"]
+mod random;
 
 use common::{brickwork, configs, repo, scratch};
+use random::Random;
 use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -87,28 +90,28 @@ fn compare(config: &Path, dir: &Path) -> Vec<(&'static str, f64)> {
     names.into_iter().map(|(ours, theirs)| (ours, relation(ours, theirs))).collect()
 }
 
-/// A random configuration; `next(n)` draws below n.
-fn random_config(next: &mut impl FnMut(u64) -> u64) -> String {
-    let lanes = [4, 8, 12, 16, 24][next(5) as usize];
-    let requant = if lanes % 8 == 0 && next(2) == 1 { 8 } else { 4 };
-    let brick = 1 + next(3) / 2;
-    let columns = 8 * requant * (1 + next(4)) / brick;
+/// A random configuration.
+fn random_config(r: &mut Random) -> String {
+    let lanes = [4, 8, 12, 16, 24][r.below(5)];
+    let requant = if lanes % 8 == 0 && r.below(2) == 1 { 8 } else { 4 };
+    let brick = 1 + r.below(3) / 2;
+    let columns = 8 * requant * (1 + r.below(4)) / brick;
     format!(
         "name = \"drawn\"\n[device]\npart = \"xc7z045ffg900-2\"\nclock_mhz = 100\n\
          [array]\nrows = {}\nlanes = {lanes}\ncolumns = {columns}\nbrick_bits = {brick}\n\
          [banks]\ndepth = {}\n[accumulators]\ndepth = {}\n[weights]\ndepth = {}\n\
          [requantize]\nlanes = {requant}\nparam_depth = {}\ntable = {}\nadd = {}\nbipolar = {}\n\
          [axi]\nread_ports = {}\nburst_beats = {}\n",
-        1 + next(12),
-        512 << next(4),
-        64 << next(4),
-        256 << next(4),
-        128 << next(3),
-        next(2) == 1,
-        next(2) == 1,
-        brick == 1 && next(2) == 1,
-        1 << next(3),
-        8 << next(3),
+        1 + r.below(12),
+        512 << r.below(4),
+        64 << r.below(4),
+        256 << r.below(4),
+        128 << r.below(3),
+        r.below(2) == 1,
+        r.below(2) == 1,
+        brick == 1 && r.below(2) == 1,
+        1 << r.below(3),
+        8 << r.below(3),
     )
 }
 
@@ -122,18 +125,12 @@ fn the_estimate_is_within_ten_percent_of_yosys() {
     let root = scratch("fit_yosys");
     let seed: u64 = std::env::var("BRICKWORK_SEED").map_or(1, |s| s.parse().expect("a number"));
     println!("BRICKWORK_SEED={seed}");
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let mut next = move |n: u64| {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        (state >> 32) % n
-    };
+    let mut r = Random::of(seed);
     let mut all: Vec<PathBuf> = configs();
     for i in 0..10 {
         let path = root.join(format!("drawn{i}.toml"));
         // Rules between fields refuse some of what is drawn.
-        while fs::write(&path, random_config(&mut next)).is_err() || !is_valid(&path) {}
+        while fs::write(&path, random_config(&mut r)).is_err() || !is_valid(&path) {}
         all.push(path);
     }
     let mut wrong = Vec::new();

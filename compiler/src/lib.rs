@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Importers, integer graph, lowering and program files.
 
+#[cfg(test)]
+#[path = "../tests/support/random.rs"]
+mod random;
+
 pub mod check;
 pub mod functions;
 pub mod golden;

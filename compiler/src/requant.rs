@@ -439,20 +439,9 @@ fn upper_hull(mut points: Vec<Point>) -> Vec<Point> {
 mod tests {
     use super::*;
     use crate::ir::IntType;
-
-    /// xorshift64*, so that a failing seed can be repeated.
-    struct Random(u64);
+    use crate::random::Random;
 
     impl Random {
-        fn next(&mut self) -> u64 {
-            self.0 ^= self.0 >> 12;
-            self.0 ^= self.0 << 25;
-            self.0 ^= self.0 >> 27;
-            self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
-        }
-        fn in_range(&mut self, lo: i64, hi: i64) -> i64 {
-            lo + (self.next() % (hi - lo + 1) as u64) as i64
-        }
         fn unit(&mut self) -> f64 {
             (self.next() >> 11) as f64 / (1u64 << 53) as f64
         }

@@ -1,23 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! The golden model against naive loops written from the operators' definitions, and the graph's rules.
 
+#[path = "support/random.rs"]
+mod random;
+
 use brickwork_compiler::check::IrErrorKind;
 use brickwork_compiler::golden::{outputs, run, GoldenError};
 use brickwork_compiler::ir::*;
-
-/// xorshift64*, so that a failing seed can be repeated.
-struct Random(u64);
+use random::Random;
 
 impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
-    }
-    fn in_range(&mut self, lo: i64, hi: i64) -> i64 {
-        lo + (self.next() % (hi - lo + 1) as u64) as i64
-    }
     fn size(&mut self, lo: usize, hi: usize) -> usize {
         self.in_range(lo as i64, hi as i64) as usize
     }

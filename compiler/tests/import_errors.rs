@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Damaged and unsupported models: errors with a place, never a panic.
 
+#[path = "support/random.rs"]
+mod random;
+
 use brickwork_compiler::import::{import, ImportError};
 use brickwork_compiler::onnx;
 use onnx_rs::ast::*;
+use random::Random;
 use std::path::{Path, PathBuf};
 
 fn file(name: &str) -> Vec<u8> {
@@ -15,27 +19,19 @@ fn errors(bytes: &[u8]) -> Vec<String> {
     list.iter().map(ImportError::to_string).collect()
 }
 
-/// xorshift64*, so that a failing seed can be repeated.
-fn random(state: &mut u64) -> u64 {
-    *state ^= *state >> 12;
-    *state ^= *state << 25;
-    *state ^= *state >> 27;
-    state.wrapping_mul(0x2545_f491_4f6c_dd1d)
-}
-
 #[test]
 fn damaged_files_never_panic() {
     for name in ["tests/qonnx/convolutions.onnx", "tests/qonnx/residual.onnx", "tests/qonnx/bipolar.onnx"] {
         let bytes = file(name);
         for seed in 1..=400u64 {
-            let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            let mut r = Random::of(seed);
             let mut damaged = bytes.clone();
-            for _ in 0..1 + random(&mut state) % 6 {
-                let at = random(&mut state) as usize % damaged.len();
-                damaged[at] = random(&mut state) as u8;
+            for _ in 0..1 + r.below(6) {
+                let at = r.below(damaged.len());
+                damaged[at] = r.next() as u8;
             }
             if seed % 4 == 0 {
-                damaged.truncate(random(&mut state) as usize % bytes.len());
+                damaged.truncate(r.below(bytes.len()));
             }
             let outcome =
                 std::panic::catch_unwind(|| onnx::import("model", &damaged).map(|m| m.graph.check()));

@@ -2,7 +2,11 @@
 //! Damaged ONNX files: an import gives a graph that keeps all rules, or errors; it never panics, hangs or takes memory without
 //! bound.
 
+#[path = "support/random.rs"]
+mod random;
+
 use brickwork_compiler::onnx;
+use random::Random;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -22,18 +26,6 @@ fn seeds() -> Vec<(String, Vec<u8>)> {
     found.sort();
     assert!(found.len() >= 12);
     found
-}
-
-/// xorshift64*, so that a failing seed can be repeated.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, n: usize) -> usize {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 20) as usize % n.max(1)
-    }
 }
 
 /// Bytes changed, cut out, repeated, swapped; small numbers made large and names exchanged.
@@ -72,7 +64,7 @@ fn fuzz(count: usize, first_seed: u64) -> usize {
     let mut accepted = 0;
     for i in 0..count {
         let seed = first_seed + i as u64;
-        let mut r = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+        let mut r = Random::of(seed);
         let (name, bytes) = &files[i % files.len()];
         let file = damaged(bytes, &mut r);
         let start = Instant::now();

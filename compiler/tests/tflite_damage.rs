@@ -2,7 +2,11 @@
 //! Damaged TFLite files: the importer gives a graph that keeps its rules, or errors; it never panics, takes long or takes
 //! much memory.
 
+#[path = "support/random.rs"]
+mod random;
+
 use brickwork_compiler::tflite::import;
+use random::Random;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -38,22 +42,6 @@ static TURN: Mutex<()> = Mutex::new(());
 /// What an import may take, for files of up to 100 kB.
 const MOST_BYTES: usize = 64 << 20;
 const LONGEST: Duration = Duration::from_secs(5);
-
-/// xorshift64*, so that a failing seed can be repeated.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
-    }
-
-    fn below(&mut self, n: usize) -> usize {
-        (self.next() % n.max(1) as u64) as usize
-    }
-}
 
 /// Words that offsets, sizes, types and scales turn into.
 const WORDS: [u32; 16] = [
@@ -131,7 +119,7 @@ fn run(count: u64, seed: u64) -> usize {
     let mut imported = 0;
     for i in 0..count {
         let number = seed + i;
-        let mut r = Random(number.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+        let mut r = Random::of(number);
         // The large file is taken now and then.
         let (name, bytes) = &files[r.below(files.len() + 20).min(24) % files.len()];
         let mut file = bytes.clone();
