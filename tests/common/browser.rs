@@ -26,16 +26,10 @@ pub struct Browser {
     pub requests: Vec<String>,
 }
 
-/// The installed browser. `None`: there is none, which is said; under CI that is an error.
-pub fn installed() -> Option<&'static str> {
+/// The installed browser.
+pub fn installed() -> &'static str {
     let works = |name: &&&str| Command::new(name).arg("--version").output().is_ok_and(|o| o.status.success());
-    let found = NAMES.iter().find(works).copied();
-    if found.is_none() {
-        let cure = "no Chromium is installed; `tools/setup.sh test` installs it";
-        assert!(std::env::var_os("CI").is_none(), "{cure}");
-        eprintln!("SKIPPED, the report page was not looked at: {cure}");
-    }
-    found
+    NAMES.iter().find(works).expect("no Chromium is installed; `tools/setup.sh test` installs it")
 }
 
 impl Browser {
