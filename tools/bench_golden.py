@@ -25,7 +25,9 @@ import threading
 import time
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+from packages import ROOT, environment, has, install
+from page import replace
+
 THREADS = 2
 PACKAGES = {"tflite_runtime": "tflite-runtime==2.14.0", "ai_edge_litert": "ai-edge-litert==2.3.0", "onnxruntime": "onnxruntime==1.32.0"}
 CONFIG = "configs/zynq7020.toml"
@@ -128,16 +130,10 @@ def worker(runtime, path, inputs, outputs, seconds):
 
 def venv():
     """Python of the folder into which the runtimes are installed, and which of them are there."""
-    home = Path(os.environ.get("BRICKWORK_BENCH", ROOT / "build" / "bench"))
-    python = home / "bin" / "python"
-    if not python.exists():
-        subprocess.run([sys.executable, "-m", "venv", str(home)], check=True)
+    python = environment("bench", "BRICKWORK_BENCH")
     there = []
     for module, package in PACKAGES.items():
-        if subprocess.run([python, "-c", f"import {module}"], capture_output=True).returncode != 0:
-            print(f"bench_golden: installing {package}", file=sys.stderr)
-            subprocess.run([python, "-m", "pip", "install", "-q", "numpy<2", package])
-        if subprocess.run([python, "-c", f"import {module}"], capture_output=True).returncode == 0:
+        if has(python, module) or (install(python, "numpy<2", package) and has(python, module)):
             there.append(module)
         else:
             print(f"bench_golden: {package} is not for this Python; its column stays empty", file=sys.stderr)
@@ -273,17 +269,6 @@ def place(rows):
     return f"{processor()}, {rows[0]['instructions']}, 2 threads."
 
 
-def write(path, table):
-    """Replaces what stands between the markers."""
-    begin, end = "<!-- golden -->\n", "<!-- /golden -->"
-    old = Path(path).read_text()
-    head, _, rest = old.partition(begin)
-    _, found, tail = rest.partition(end)
-    if not found:
-        sys.exit(f"bench_golden: {path} has no {begin.strip()} ... {end}")
-    Path(path).write_text(head + begin + table + end + tail)
-
-
 def in_venv(python):
     """Goes on with the Python of the runtimes, which has numpy."""
     if Path(sys.prefix).resolve() != python.parent.parent.resolve():
@@ -324,9 +309,9 @@ def main():
     table = text(rows)
     print(table)
     for path in arguments.write:
-        write(path, table)
+        replace(Path(path), "golden", lambda _: table)
     if arguments.readme:
-        write(arguments.readme, short(rows))
+        replace(Path(arguments.readme), "golden", lambda _: short(rows))
     for row in rows:
         for node in row["by_reference"]:
             print(f"{row['model']}: {node} runs by reference")

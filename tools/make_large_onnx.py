@@ -10,9 +10,7 @@ Float networks of known shapes with seeded weights (normal, scaled to keep the v
 
     for f in build/large/*.onnx; do brickwork verify $f --config configs/zynq7020.toml --inputs ${f%.onnx}.npz; done
 """
-import argparse
 import logging
-import pathlib
 
 import numpy as np
 import onnx
@@ -21,7 +19,7 @@ from make_onnx_cases import integer_form
 from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
-from vectors import save
+from vectors import chosen, save
 
 
 class Float:
@@ -260,15 +258,8 @@ class Reader(CalibrationDataReader):
 
 def main():
     logging.disable(logging.WARNING)
-    args = argparse.ArgumentParser(description=__doc__)
-    args.add_argument("directory", type=pathlib.Path)
-    args.add_argument("names", nargs="*")
-    args = args.parse_args()
-    args.directory.mkdir(parents=True, exist_ok=True)
-    for name, (make, how) in CASES.items():
-        if args.names and name not in args.names:
-            continue
-        model, plain, path = make(), args.directory / "float.tmp", args.directory / f"{name}.onnx"
+    for directory, name, (make, how) in chosen(__doc__, CASES):
+        model, plain, path = make(), directory / "float.tmp", directory / f"{name}.onnx"
         dims = [d.dim_value for d in model.graph.input[0].type.tensor_type.shape.dim]
         onnx.save(model, plain)
         quant_pre_process(str(plain), str(plain))
@@ -286,7 +277,7 @@ def main():
         arrays = {"input": inputs}
         for i, out in enumerate(session.get_outputs()):
             arrays["expected" if len(runs[0]) == 1 else out.name] = np.concatenate([r[i] for r in runs])
-        save(args.directory / f"{name}.npz", arrays)
+        save(directory / f"{name}.npz", arrays)
         print(name, [(k, a.shape, np.unique(a).size) for k, a in arrays.items() if k != "input"], flush=True)
 
 

@@ -6,8 +6,6 @@
 
 Files are large and are not kept; `brickwork verify` compares them (see make_large_onnx.py).
 """
-import argparse
-import pathlib
 
 import numpy as np
 import onnx
@@ -16,7 +14,7 @@ from onnx import TensorProto, helper
 from qonnx.core.modelwrapper import ModelWrapper
 from qonnx.core.onnx_exec import execute_onnx
 from qonnx.transformation.infer_shapes import InferShapes
-from vectors import save
+from vectors import chosen, save
 
 GENERAL = dict(domain="qonnx.custom_op.general")
 
@@ -176,20 +174,13 @@ CASES = {
 
 
 def main():
-    args = argparse.ArgumentParser(description=__doc__)
-    args.add_argument("directory", type=pathlib.Path)
-    args.add_argument("names", nargs="*")
-    args = args.parse_args()
-    args.directory.mkdir(parents=True, exist_ok=True)
-    for name, make in CASES.items():
-        if args.names and name not in args.names:
-            continue
+    for directory, name, make in chosen(__doc__, CASES):
         n, out, *kind = make()
         model = n.model(out)
         if kind:
             model.graph.output[0].type.tensor_type.elem_type = kind[0]
         model.graph.value_info.extend(helper.make_tensor_value_info(k, TensorProto.FLOAT, d) for k, d in n.known.items())
-        onnx.save(model, args.directory / f"{name}.onnx")
+        onnx.save(model, directory / f"{name}.onnx")
         wrapper = ModelWrapper(model).transform(InferShapes())
         dims = n.dims[1:]
         rng = np.random.default_rng(100)
@@ -197,7 +188,7 @@ def main():
         waves = [sum(np.sin(a * rng.uniform(0.05, 0.6) + rng.uniform(0, 6)) for a in at) / len(dims) for _ in range(2)]
         inputs = np.stack([(w + 1) / 2 for w in waves]).astype(np.float32)
         expected = [execute_onnx(wrapper, {"x": i[None]})[out] for i in inputs]
-        save(args.directory / f"{name}.npz", {"input": inputs, "expected": np.concatenate(expected)})
+        save(directory / f"{name}.npz", {"input": inputs, "expected": np.concatenate(expected)})
         print(name, expected[0].shape, np.unique(np.stack(expected)).size, "distinct values", flush=True)
 
 

@@ -8,14 +8,12 @@ The environment is that of make_tflite_cases.py. Files are large and are not kep
 
     for f in build/large/*.tflite; do brickwork verify $f --config configs/zynq7020.toml --inputs ${f%.tflite}.npz; done
 """
-import argparse
-import pathlib
 
 import numpy as np
 from make_tflite_cases import NONE, RELU, RELU6, SAME, VALID, Net, schema
 from make_tflite_vectors import codes
 from tflite_runtime.interpreter import Interpreter, OpResolverType
-from vectors import save
+from vectors import chosen, save
 
 
 class Deep(Net):
@@ -220,16 +218,9 @@ CASES = {
 
 
 def main():
-    args = argparse.ArgumentParser(description=__doc__)
-    args.add_argument("directory", type=pathlib.Path)
-    args.add_argument("names", nargs="*")
-    args = args.parse_args()
-    args.directory.mkdir(parents=True, exist_ok=True)
-    for name, make in CASES.items():
-        if args.names and name not in args.names:
-            continue
+    for directory, name, make in chosen(__doc__, CASES):
         outputs, net = make()
-        path = args.directory / f"{name}.tflite"
+        path = directory / f"{name}.tflite"
         path.write_bytes(net.write(outputs))
         interpreter = Interpreter(model_path=str(path), experimental_op_resolver_type=OpResolverType.BUILTIN_REF)
         interpreter.allocate_tensors()
@@ -244,7 +235,7 @@ def main():
             for d in details:
                 arrays.setdefault("expected" if len(details) == 1 else d["name"], []).append(interpreter.get_tensor(d["index"])[0])
         arrays = {k: np.stack(v) for k, v in arrays.items()}
-        save(args.directory / f"{name}.npz", arrays)
+        save(directory / f"{name}.npz", arrays)
         print(name, [(k, a.shape, np.unique(a).size) for k, a in arrays.items() if k != "input"], flush=True)
 
 

@@ -23,12 +23,13 @@ from pathlib import Path
 
 import synth_cells as cells
 from page import put_row
-from yosys import ROOT, Yosys
+from packages import ROOT
+from yosys import XC7, Yosys
 
 # Leaves that are flattened into the module that uses them.
 FLAT = re.compile(r"^(lane_count|bit_brick|round_increment|count_six|compress|post_round)")
 SYNTH = {
-    "xc7": "synth_xilinx -family xc7 -nosrl -noiopad -noclkbuf -flatten -top {top}",
+    "xc7": XC7 + " -flatten -top {top}",
     "ecp5": "synth_ecp5 -top {top}",
 }
 # What is mapped by itself because it asks for it (keep_hierarchy) is counted with the module around it.

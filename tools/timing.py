@@ -20,9 +20,9 @@ from collections import Counter
 from pathlib import Path
 
 from page import put_row
-from yosys import Yosys, share
+from yosys import XC7, Yosys, share
 
-SYNTH = "synth_xilinx -family xc7 -nosrl -noiopad -noclkbuf -top {top}"
+SYNTH = XC7 + " -top {top}"
 MANY = 64  # loads of a net
 CLOCKS = {"C", "CLK", "WCLK", "CLKARDCLK", "CLKBWRCLK", "RDCLK", "WRCLK", "G"}
 # The model of DSP48E1 computes its delays from its parameters. These are its values for registered operands and results.

