@@ -77,7 +77,7 @@ namespace eval mock {
         {MT41J256M16 RE-125,16 Bit} 536870912 {MT41J128M16 HA-15E,32 Bit} 536870912 {MT41K256M16 RE-125,32 Bit} 1073741824
     }
 
-    # Processing systems of the boards, copied out of the boards' own published designs: a second look at hdl-gen's table.
+    # Processing systems of the boards, as the boards' own published designs set them: a second look at hdl-gen's table.
     variable board_settings {
         pynq-z2 {
             part xc7z020clg400-1
