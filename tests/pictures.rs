@@ -5,7 +5,7 @@ mod common;
 
 use brickwork_compiler::npz::{read_npz, Array, Data};
 use common::{brickwork, repo, scratch};
-use image::{GrayImage, Luma};
+use image::{GrayImage, Luma, Rgb, RgbImage};
 use std::path::{Path, PathBuf};
 
 const MODEL: &str = "models/TFC_1W2A.onnx";
@@ -131,4 +131,57 @@ fn the_file_beside_the_model_is_optional_but_its_content_is_not() {
     assert_eq!(output.status.code(), Some(2));
     assert!(message.contains("--mean") && message.contains("net.toml"), "{message}");
     assert_eq!(brickwork(&[&arguments[..], &["--scale", "255"]].concat()).status.code(), Some(0));
+}
+
+/// Every box that the shipped detector reports of a drawn scene, with a threshold so low that it reports some, stands in the
+/// picture that `--draw` writes.
+#[test]
+fn boxes_of_a_picture_are_drawn() {
+    let dir = scratch("pictures_boxes");
+    let (scene, rule, drawn) = (dir.join("scene.png"), dir.join("rule.toml"), dir.join("drawn"));
+    let oval = |x: i64, y: i64| 25 * (x - 300).pow(2) + 16 * (y - 200).pow(2) < 25 * 80 * 80;
+    let before = RgbImage::from_fn(640, 480, |x, y| {
+        Rgb(if oval(x.into(), y.into()) { [224, 172, 140] } else { [60, 80 + (y / 8) as u8, 90] })
+    });
+    before.save(&scene).expect("written");
+    let shipped = std::fs::read_to_string(repo("models/face_slim320_qdq.toml")).expect("shipped");
+    assert!(shipped.contains("threshold = 0.7"));
+    std::fs::write(&rule, shipped.replace("threshold = 0.7", "threshold = 0.02")).expect("written");
+    let output = brickwork(&[
+        "run",
+        "models/face_slim320_qdq.onnx",
+        "--config",
+        "configs/zynq7020.toml",
+        "--backend",
+        "golden",
+        "--input",
+        path(&scene),
+        "--preprocess",
+        path(&rule),
+        "--draw",
+        path(&drawn),
+        "--json",
+    ]);
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let boxes = report["boxes"][0].as_array().expect("boxes");
+    let after = image::open(drawn.join("scene.png")).expect("drawn").into_rgb8();
+    assert_eq!(after.dimensions(), before.dimensions());
+    assert!(!boxes.is_empty(), "{report:#}");
+    let inside = |x: f64, y: f64| (0.0..640.0).contains(&x) && (0.0..480.0).contains(&y);
+    for found in boxes {
+        assert!(found["name"] == "face" && found["score"].as_f64().expect("a score") >= 0.02, "{found:#}");
+        let c: Vec<f64> = found["corners"]
+            .as_array()
+            .expect("corners")
+            .iter()
+            .map(|v| v.as_f64().unwrap().round())
+            .collect();
+        let middles = [(c[0], (c[1] + c[3]) / 2.0), ((c[0] + c[2]) / 2.0, c[1])];
+        for (x, y) in middles.into_iter().filter(|&(x, y)| inside(x, y)) {
+            assert_eq!(after.get_pixel(x as u32, y as u32).0, [40, 220, 40], "({x}, {y}) of {found:#}");
+        }
+    }
+    let changed = before.pixels().zip(after.pixels()).filter(|(a, b)| a != b);
+    assert!(changed.into_iter().all(|(_, b)| b.0 == [40, 220, 40]));
 }
