@@ -10,7 +10,7 @@ run = @$(1) || { status=$$?; printf '\nfailed; repeat with:\n  %s\n' '$(subst ',
 
 PYTHON ?= python3
 
-.PHONY: help demo gen synth timing formal bench-golden vivado-check test test-long lint fmt clippy rtl-lint bless compare setup setup-test clean
+.PHONY: help demo gen synth timing pnr formal bench-golden vivado-check test test-long lint fmt clippy rtl-lint bless compare setup setup-test clean
 
 help: ## Print this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,6 +36,10 @@ synth: gen ## Synthesize CONFIG with Yosys: LUT, FF, block RAM, DSP of every mod
 
 timing: gen ## Longest paths of CONFIG in cell delay, module by module, with Yosys
 	$(call run,$(PYTHON) tools/timing.py build/$(basename $(notdir $(CONFIG))) --readme README.md)
+
+pnr: CONFIG = configs/ecp5_85f.toml
+pnr: gen ## Place and route CONFIG (default configs/ecp5_85f.toml) on a Lattice ECP5 with nextpnr: Fmax (PNR='--seed 2')
+	$(call run,$(PYTHON) tools/pnr.py build/$(basename $(notdir $(CONFIG))) $(PNR) --readme README.md)
 
 formal: setup-test ## Prove the AXI ports, FIFOs, token counters and arithmetic leaves with Yosys' SAT solver
 	$(call run,$(CARGO) test -p hdl-gen --test formal --test leaf)

@@ -22,19 +22,18 @@ import time
 from pathlib import Path
 
 import synth_cells as cells
+import verilog
 from page import put_row
 from packages import ROOT
-from yosys import XC7, Yosys
+from yosys import ECP5, FLATTEN, XC7, Yosys
 
 # Leaves that are flattened into the module that uses them.
 FLAT = re.compile(r"^(lane_count|bit_brick|round_increment|count_six|compress|post_round)")
 SYNTH = {
     "xc7": XC7 + " -flatten -top {top}",
-    "ecp5": "synth_ecp5 -top {top}",
+    "ecp5": ECP5 + " -top {top}",
 }
-# What is mapped by itself because it asks for it (keep_hierarchy) is counted with the module around it.
 BATCH = 40  # modules per run of Yosys
-AFTER = ["setattr -mod -unset keep_hierarchy *", "flatten", "opt_clean"]
 
 
 class Unit:
@@ -110,9 +109,7 @@ class Design:
 
     def ports(self, kind):
         """Ports of a module without parameters, as its text declares them."""
-        header = re.search(rf"\bmodule\s+{kind}\s*\((.*?)\);", self.texts[self.files[kind]], re.S).group(1)
-        port = re.compile(r"(input|output)\s+(?:wire|reg)?\s*(?:signed)?\s*(?:\[(\d+):0\])?\s*(\w+)")
-        return tuple((name, (way, int(high or 0) + 1)) for way, high, name in port.findall(header))
+        return tuple((name, (way, width)) for name, way, width in verilog.ports(self.texts[self.files[kind]], kind))
 
     def uses(self, kind):
         """Modules below `kind` that are not flattened into it."""
@@ -121,7 +118,7 @@ class Design:
         return {m for m, f in self.files.items() if f not in own and re.search(rf"\b{m}\b", text)}
 
     def key(self, unit):
-        parts = [self.yosys.version, SYNTH[self.family], *AFTER, repr(unit.ident())]
+        parts = [self.yosys.version, SYNTH[self.family], *FLATTEN, repr(unit.ident())]
         parts += [re.sub(r"\s+", " ", self.texts[n]) for n in self.leaves(unit.kind)]
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
 
@@ -161,8 +158,8 @@ class Design:
         script = [f"read_verilog {rtl / n}" for n in sorted(own)]
         script += [f"read_verilog -lib {rtl / n}" for n in sorted(boxes - own)]
         script += [f"read_verilog {out / 'units.v'}"] + [f"setattr -mod -set keep_hierarchy 1 {n}" for n in names]
-        script += [SYNTH[self.family].format(top="all_units"), AFTER[0]]
-        script += [f"setattr -mod -set keep_hierarchy 1 {n}" for n in names] + AFTER[1:]
+        script += [SYNTH[self.family].format(top="all_units"), FLATTEN[0]]
+        script += [f"setattr -mod -set keep_hierarchy 1 {n}" for n in names] + FLATTEN[1:]
         self.yosys.run(script + [f"write_json {out / 'netlist.json'}"], out)
         modules = json.loads((out / "netlist.json").read_text())["modules"]
         seconds = (time.time() - start) / len(batch)

@@ -11,7 +11,6 @@ set-up time of its register, and belongs to the module in which it ends. Results
 """
 
 import argparse
-import hashlib
 import json
 import re
 import sys
@@ -19,6 +18,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
+import verilog
 from page import put_row
 from yosys import XC7, Yosys, share
 
@@ -246,20 +246,6 @@ def short(cells):
     return " ".join(c if n == 1 else f"{n}x{c}" for c, n in parts)
 
 
-def mapped(yosys, folder, out, top):
-    """The flat netlist, kept beside a hash of what it was made from."""
-    rtl = (folder / "rtl").resolve()
-    files = (rtl / "files.f").read_text().split()
-    key = hashlib.sha256("\0".join([yosys.version, SYNTH] + [(rtl / n).read_text() for n in files]).encode()).hexdigest()
-    stamp, path = out / "netlist.hash", out / "netlist.json"
-    if not (path.exists() and stamp.exists() and stamp.read_text() == key):
-        script = [f"read_verilog {rtl / n}" for n in files]
-        script += [SYNTH.format(top=top), "setattr -mod -unset keep_hierarchy *", "flatten", "opt_clean", "write_json netlist.json"]
-        yosys.run(script, out)
-        stamp.write_text(key)
-    return json.loads(path.read_text())["modules"][top]
-
-
 def main():
     parse = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parse.add_argument("folder", type=Path)
@@ -270,7 +256,8 @@ def main():
     out = arguments.folder / "timing"
     out.mkdir(exist_ok=True)
     yosys, start = Yosys(), time.time()
-    net = Netlist(mapped(yosys, arguments.folder, out, config["top"]))
+    mapped = yosys.netlist(SYNTH.format(top=config["top"]), verilog.files(arguments.folder), out)
+    net = Netlist(json.loads(mapped.read_text())["modules"][config["top"]])
     rows, wide = report(Timing(net), config["top"], 1000 * arguments.goal)
     lines = [f"{config['name']}: {yosys.version}, cell delay of the longest path that ends in each module; goal {arguments.goal} ns", ""]
     lines += [f"{'module':28} {'ns':>6} {'ends':>7} {'over goal':>10}  path"]

