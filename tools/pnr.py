@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0 OR MIT
 """Places and routes a generated accelerator on a Lattice ECP5 with nextpnr: the complete top, with its Fmax.
 
-    tools/pnr.py build/ecp5_85f [--seed N] [--clock MHZ] [--part PART] [--readme README.md]
+    tools/pnr.py build/ecp5_85f [--seed N] [--clock MHZ] [--part PART] [--router NAME]
+                 [--readme README.md]
 
 The accelerator has more ports than a package has pins, as its AXI ports end inside the chip. So the top stands in a shell of
 two shift registers: every input comes from a flip-flop, every output goes into one. What is counted includes the shell.
@@ -131,13 +132,14 @@ def main():
     parse.add_argument("folder", type=Path)
     parse.add_argument("--seed", type=int, default=1, help="of nextpnr's placement")
     parse.add_argument("--clock", type=float, help="MHz to aim at; default: the configuration's")
+    parse.add_argument("--router", choices=["router1", "router2"], default="router2", help="of nextpnr")
     parse.add_argument("--part", help="an ECP5 to place on; default: the configuration's part")
     parse.add_argument("--readme", type=Path, help="update the table between the markers of this page")
     arguments = parse.parse_args()
     config = json.loads((arguments.folder / "config.json").read_text())
     target = config["arch"]["config"]["device"]
     clock, part = arguments.clock or target["clock_mhz"], arguments.part or target["part"]
-    options = [*chip(part), "--freq", f"{clock:g}", "--seed", str(arguments.seed), "--router", "router2"]
+    options = [*chip(part), "--freq", f"{clock:g}", "--seed", str(arguments.seed), "--router", arguments.router]
     out = arguments.folder / "pnr"
     out.mkdir(exist_ok=True)
     yosys, python = Yosys(), venv()
