@@ -3,17 +3,19 @@
 
 mod common;
 
+use brickwork::explore::journal;
 use brickwork::explore::network::{Network, Outcome};
+use brickwork::explore::plans::{measure, Plans};
 use brickwork::explore::point::{Point, PARAMS, PORTS, TAPS, WEIGHTS};
 use brickwork::explore::random::Random;
 use brickwork::explore::space::Space;
 use brickwork::explore::target::Target;
-use brickwork::explore::{journal, network};
-use brickwork_compiler::lower::{compile, Options, Planned};
+use brickwork_compiler::lower::{compile, Options};
 use brickwork_sim::image::{Image, RunOptions};
 use brickwork_sim::machine::Machine;
 use common::{brickwork, repo, scratch};
 use hdl_gen::Arch;
+use std::cell::Cell;
 use std::fs;
 use std::path::Path;
 use std::process::Output;
@@ -50,7 +52,7 @@ fn cycles_of_a_search_are_those_of_the_full_compiler_and_no_bound_is_above_them(
         ["TFC_1W2A.onnx", "kws_ref_model.tflite", "pretrainedResnet_quant.tflite", "ad01_int8.tflite"];
     let networks: Vec<Network> = models.iter().map(|m| shipped(&format!("models/{m}"))).collect();
     let (mut compared, mut refused) = (0, 0);
-    while compared < 24 {
+    while compared < 48 {
         let array = arrays[random.below(arrays.len())];
         let Some((point, _)) = space.furnish(array, &target) else { continue };
         // another point of the same plan
@@ -58,27 +60,29 @@ fn cycles_of_a_search_are_those_of_the_full_compiler_and_no_bound_is_above_them(
             .into_iter()
             .filter(|_| random.below(2) == 0)
             .fold(point, |p, (field, factor)| p.with(field, p.get(field) * factor));
-        let archs = [point, other].map(|p| target.arch(&p));
-        let [Some(first), Some(arch)] = archs else { continue };
         let network = &networks[random.below(networks.len())];
-        let place = format!("seed {seed}: {} on {:?}", network.identity.name, other.0);
-        let plan = match Planned::new(&network.graph, &first, &Options::default()) {
-            Ok(plan) => plan,
-            Err(_) => {
-                refused += 1;
-                assert!(full_cycles(network, &arch).is_err(), "{place}");
-                continue;
+        let alone = std::slice::from_ref(network);
+        let Some(first) = target.arch(&point) else { continue };
+        let plans = Plans::new(alone, &first);
+        // the last one finds the program of the first one timed
+        for point in [point, other, point.with(PARAMS, 2 * point.get(PARAMS))] {
+            let place = format!("seed {seed}: {} on {:?}", network.identity.name, point.0);
+            let Some(arch) = target.arch(&point) else { continue };
+            let bound = Cell::new(0);
+            let outcome = plans.outcome(alone, &arch, |least| {
+                bound.set(least[0]);
+                false
+            });
+            match (outcome, full_cycles(network, &arch)) {
+                (Outcome::Exact { cycles, .. }, Ok(full)) => {
+                    assert_eq!(cycles, [full], "{place}");
+                    let bounds = [network.least_cycles(&arch), bound.get()];
+                    assert!(bounds.iter().all(|b| *b <= full), "{place}: {bounds:?} above {full}");
+                    compared += 1;
+                }
+                (Outcome::Refused(_), Err(_)) => refused += 1,
+                (a, b) => panic!("{place}: {a:?} against {b:?}"),
             }
-        };
-        match (network.exact(&plan, &arch), full_cycles(network, &arch)) {
-            (Ok((cycles, _)), Ok(full)) => {
-                assert_eq!(cycles, full, "{place}");
-                let bounds = [network.least_cycles(&arch), plan.least_cycles(&arch)];
-                assert!(bounds[0] <= cycles && bounds[1] <= cycles, "{place}: {bounds:?} above {cycles}");
-                compared += 1;
-            }
-            (Err(_), Err(_)) => refused += 1,
-            (a, b) => panic!("{place}: {a:?} against {b:?}"),
         }
     }
     println!("{compared} compared, {refused} refused");
@@ -278,7 +282,7 @@ fn narrower_widths_take_fewer_cycles_and_the_given_ones_those_of_compile() {
     let network = shipped(model);
     let config = fs::read_to_string(repo("configs/tiny.toml")).expect("shipped");
     let arch = Arch::new(&hdl_gen::Config::from_toml(&config, "tiny.toml").expect("correct"));
-    match network::measure(&[network], &arch) {
+    match measure(&[network], &arch) {
         Outcome::Exact { cycles, bytes } => {
             assert_eq!([cycles[0], bytes[0]], [number(0, "cycles"), number(0, "moved_bytes")])
         }

@@ -3,7 +3,8 @@
 
 use crate::cli::{Explore, ExploreAction, ExploreArguments};
 use crate::explore::journal::{self, Header, Journal};
-use crate::explore::network::{measure, Network, Outcome};
+use crate::explore::network::{Network, Outcome};
+use crate::explore::plans::measure;
 use crate::explore::point::Point;
 use crate::explore::search::{better, Counts, Found, Progress as Round, Search};
 use crate::explore::space::Space;

@@ -8,6 +8,7 @@ pub mod journal;
 pub mod narrow;
 pub mod network;
 pub mod objective;
+pub mod plans;
 pub mod point;
 pub mod random;
 pub mod search;

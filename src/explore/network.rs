@@ -1,15 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! A network of the search: what every configuration needs of it is found once, the cycles of one configuration exactly.
 
-use super::point::Point;
 use crate::evaluate;
 use crate::report::traffic::{load_bytes, stores};
 use crate::Failure;
 use brickwork_compiler::ir::{Conv, Graph, Op, Pool, PoolKind};
 use brickwork_compiler::lower::{Options, Planned};
 use brickwork_compiler::program::Program;
-use brickwork_sim::image::RunOptions;
-use brickwork_sim::machine::Machine;
 use hdl_gen::isa::INSTR_BYTES;
 use hdl_gen::Arch;
 use serde::{Deserialize, Serialize};
@@ -78,55 +75,9 @@ impl Network {
         Planned::new(&self.graph, arch, &Options::default()).map_err(|e| self.refusal(&e[0]))
     }
 
-    /// The exact cycles. Errors: why the network cannot be compiled.
-    pub fn exact(&self, plan: &Planned, arch: &Arch) -> Result<Exact, String> {
-        let program = plan.program(arch).map_err(|e| self.refusal(&e))?;
-        let result = Machine::cycles(arch, &program.instrs, &RunOptions::default());
-        match result.error {
-            None => Ok((result.cycles, bytes_moved(arch, &program))),
-            Some((code, pc)) => Err(self.refusal(&format!("the program stops: {code}, at instruction {pc}"))),
-        }
-    }
-
-    fn refusal(&self, why: &dyn std::fmt::Display) -> String {
+    pub(super) fn refusal(&self, why: &dyn std::fmt::Display) -> String {
         format!("{}: {why}", self.identity.name)
     }
-}
-
-/// Plans for a point and all others of its [`Point::plan_key`]. Errors: why a network cannot be compiled.
-pub fn plans(networks: &[Network], arch: &Arch) -> Result<Vec<Planned>, String> {
-    networks.iter().map(|n| n.plan(arch)).collect()
-}
-
-/// Exact cycles of all networks, unless `hopeless` says of the cycles that they take at least that these are too many.
-pub fn outcome(
-    networks: &[Network],
-    plans: &Result<Vec<Planned>, String>,
-    arch: &Arch,
-    hopeless: impl Fn(&[u64]) -> bool,
-) -> Outcome {
-    let plans = match plans {
-        Ok(plans) => plans,
-        Err(why) => return Outcome::Refused(why.clone()),
-    };
-    let least: Vec<u64> = plans.iter().map(|p| p.least_cycles(arch)).collect();
-    if hopeless(&least) {
-        return Outcome::Least(least);
-    }
-    let exact: Result<Vec<Exact>, String> =
-        networks.iter().zip(plans).map(|(n, plan)| n.exact(plan, arch)).collect();
-    match exact {
-        Ok(pairs) => {
-            let (cycles, bytes) = pairs.into_iter().unzip();
-            Outcome::Exact { cycles, bytes }
-        }
-        Err(why) => Outcome::Refused(why),
-    }
-}
-
-/// The exact outcome of one point, from nothing.
-pub fn measure(networks: &[Network], arch: &Arch) -> Outcome {
-    outcome(networks, &plans(networks, arch), arch, |_| false)
 }
 
 /// Bytes of one run: loads, instructions, and what is stored.
@@ -177,16 +128,4 @@ fn pixels(graph: &Graph, conv: &Conv) -> [usize; 2] {
         _ => None,
     });
     pools.fold([h, w], |a, b| [a[0].min(b[0]), a[1].min(b[1])])
-}
-
-/// All points of one plan together, so that the plan is made once.
-pub fn by_plan(points: &[Point]) -> Vec<Vec<Point>> {
-    let mut groups: Vec<Vec<Point>> = Vec::new();
-    for point in points {
-        match groups.iter_mut().find(|g| g[0].plan_key() == point.plan_key()) {
-            Some(group) => group.push(*point),
-            None => groups.push(vec![*point]),
-        }
-    }
-    groups
 }

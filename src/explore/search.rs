@@ -7,8 +7,9 @@
 
 use super::front::{dominated, front};
 use super::journal::{Header, Journal};
-use super::network::{by_plan, outcome, plans, Network, Outcome};
+use super::network::{Network, Outcome};
 use super::objective::{mean_cycles, seconds};
+use super::plans::{by_plan, Shelf};
 use super::point::Point;
 use super::random::Random;
 use super::space::Space;
@@ -62,6 +63,7 @@ pub struct Search<'a> {
     networks: &'a [Network],
     space: &'a Space,
     known: BTreeMap<Point, Outcome>,
+    shelf: Shelf,
     seen: BTreeSet<Point>,
     /// Arrays, the most promising first; and in random order.
     promising: VecDeque<Point>,
@@ -86,6 +88,7 @@ impl<'a> Search<'a> {
             networks,
             space: &header.space,
             known,
+            shelf: Shelf::default(),
             seen: BTreeSet::new(),
             promising: VecDeque::new(),
             random: VecDeque::new(),
@@ -259,11 +262,11 @@ impl<'a> Search<'a> {
         let work = || {
             while let Some(group) = groups.get(next.fetch_add(1, Ordering::Relaxed)) {
                 let Some(arch) = this.header.target.arch(&group[0]) else { continue };
-                let plans = plans(this.networks, &arch);
+                let plans = this.shelf.plans(this.networks, &group[0], &arch);
                 for point in group.iter().filter(|_| !stop.load(Ordering::Relaxed)) {
                     let Some(arch) = this.header.target.arch(point) else { continue };
                     let hopeless = |least: &[u64]| this.is_hopeless(least, &costs[point]);
-                    let outcome = outcome(this.networks, &plans, &arch, hopeless);
+                    let outcome = plans.outcome(this.networks, &arch, hopeless);
                     let written = journal.add(*point, &outcome);
                     stop.fetch_or(written.is_err(), Ordering::Relaxed);
                     let mut results = results.lock().unwrap_or_else(|e| e.into_inner());

@@ -201,6 +201,11 @@ impl LoadUnit {
         Some((job, dst == LoadDst::Act))
     }
 
+    /// No instruction ends in this cycle, and nothing is to be told.
+    pub fn is_inside(&self) -> bool {
+        self.error.is_none() && self.output.is_none_or(|o| o.signal == 0 && o.last_of.is_none())
+    }
+
     /// Cycles for which `tick(None, _)` changes nothing but the time.
     pub fn quiet_cycles(&self) -> u64 {
         let moving = self.output.is_some()

@@ -300,19 +300,14 @@ impl Run {
         if !still {
             return false;
         }
-        let others = [
-            self.dispatcher.quiet_cycles(|q| self.queues.has_room(q)),
-            self.load.quiet_cycles(),
-            self.wgt.quiet_cycles(),
-            self.pass.quiet_cycles(),
-            u32::MAX as u64,
-        ]
-        .into_iter()
-        .min()
-        .expect("not empty");
-        let post = self.post.quiet_cycles();
-        if others > 0 && post == 0 {
-            return self.post_alone(others, offered);
+        let front = self.dispatcher.quiet_cycles(|q| self.queues.has_room(q));
+        let others = front.min(self.wgt.quiet_cycles()).min(self.pass.quiet_cycles()).min(u32::MAX as u64);
+        if others == 0 {
+            return false;
+        }
+        let (load, post) = (self.load.quiet_cycles(), self.post.quiet_cycles());
+        if load == 0 || post == 0 {
+            return self.stream(others, [load, post], offered);
         }
         let feeds = self.feeds(true);
         let moving = feeds != [false; 4];
@@ -322,39 +317,63 @@ impl Run {
             (false, false) => self.limit().saturating_sub(self.idle),
             _ => 0,
         };
-        let cycles = patience.min(others).min(post);
+        let cycles = patience.min(others).min(load).min(post);
         if cycles == 0 {
             return false;
         }
         self.count(cycles as u32, offered, feeds);
         self.skip_others(cycles);
+        self.load.skip(cycles);
         self.post.skip(cycles);
         self.idle += if moving { 0 } else { cycles };
         self.now += cycles;
         true
     }
 
-    /// Up to `most` cycles in which post-processing works and nobody else does; `false`: there are none.
-    fn post_alone(&mut self, most: u64, offered: &[Option<Command>; 4]) -> bool {
+    /// Up to `most` cycles in which data stream through the load unit, post-processing or both, and nothing else moves;
+    /// `quiet`: for how long either of them does not. `false`: there are none.
+    fn stream(&mut self, most: u64, quiet: [u64; 2], offered: &[Option<Command>; 4]) -> bool {
+        let [loads, posts] = quiet.map(|cycles| cycles == 0);
+        let most = quiet.into_iter().filter(|q| *q > 0).fold(most, u64::min);
         let start = self.now;
         let mut feeds = self.feeds(true);
-        while self.now - start < most && self.post.is_inside() && !self.bitten() {
+        while self.now - start < most && self.is_streaming(offered) {
+            let bank_ready = !self.post.writes_bank();
+            feeds[Queue::Load.index()] = self.load.feeds(bank_ready);
             feeds[Queue::Post.index()] = self.post.feeds();
             self.count(1, offered, feeds);
-            let signal = self.post.tick(None);
-            debug_assert_eq!(signal, 0, "inside a post");
+            let mut signals = 0;
+            if loads {
+                signals |= self.load.tick(None, bank_ready);
+            }
+            if posts {
+                signals |= self.post.tick(None);
+            }
+            debug_assert_eq!(signals, 0, "amid a stream");
             self.idle = if self.progress { 0 } else { self.idle + 1 };
             self.progress = feeds != [false; 4];
             self.now += 1;
         }
-        self.skip_others(self.now - start);
-        self.now > start
+        let cycles = self.now - start;
+        self.skip_others(cycles);
+        if !loads {
+            self.load.skip(cycles);
+        }
+        if !posts {
+            self.post.skip(cycles);
+        }
+        cycles > 0
     }
 
-    /// Lets time pass for all units but post-processing.
+    /// In this cycle load unit and post-processing neither take nor end an instruction, and nothing is to be told.
+    fn is_streaming(&self, offered: &[Option<Command>; 4]) -> bool {
+        let takes = offered[Queue::Load.index()].is_some() && self.load.ready();
+        self.load.is_inside() && self.post.is_inside() && !takes && !self.bitten()
+    }
+
+    /// Lets time pass for all but the load unit and post-processing.
     fn skip_others(&mut self, cycles: u64) {
         self.dispatcher.skip(cycles);
-        self.load.skip(cycles);
         self.wgt.skip(cycles);
         self.pass.skip(cycles);
     }

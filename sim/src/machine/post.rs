@@ -28,7 +28,7 @@ impl PostUnit {
         PostUnit { function: PostFunction::new(arch, options), timing: PostTiming::new(arch, options) }
     }
 
-    /// The next cycle changes nothing that others see: a `post` is under way, does not end, and there is no error.
+    /// No `post` ends in this cycle, and nothing is to be told: no mark, no error.
     pub fn is_inside(&self) -> bool {
         self.timing.is_inside()
     }

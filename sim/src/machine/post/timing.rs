@@ -85,10 +85,10 @@ impl PostTiming {
     pub fn mark(&self) -> Option<u16> {
         self.mark
     }
-    /// A `post` is under way that does not end in this cycle, and nothing is to be told.
+    /// No `post` ends in this cycle, and nothing is to be told.
     pub fn is_inside(&self) -> bool {
         let ends = self.pack.push(&self.shape).last_bank || self.store.done;
-        self.busy && !ends && self.mark.is_none() && !self.store.error
+        !ends && self.mark.is_none() && !self.store.error
     }
     /// Words of the present `post` whose beat of write data is made up: these get to memory whatever happens.
     pub fn words_sent(&self) -> usize {
