@@ -41,7 +41,9 @@ impl<T: Copy> Fifo<T> {
         if load {
             self.out = self.memory.pop_front();
         }
-        self.memory.extend(push);
+        if let Some(item) = push {
+            self.memory.push_back(item);
+        }
     }
 }
 
