@@ -70,8 +70,9 @@ rtl-lint: setup-test
 bless: ## Rewrite the committed texts (messages, docs/isa.md, schema); read the change afterwards
 	$(call run,BLESS=1 $(CARGO) test --test config --test docs)
 
-compare: ## Write docs/comparison.md: our cycles and rates beside published figures of the same chip and networks
+compare: ## Write docs/comparison.md and docs/bitfusion.md: our cycles and rates beside published figures
 	$(call run,BLESS=1 $(CARGO) test --test comparison)
+	$(call run,BLESS=1 $(CARGO) test --release --test bitfusion -- --ignored)
 
 setup: ## Install what co-simulation needs and is missing (Debian-like machines)
 	$(call run,tools/setup.sh)

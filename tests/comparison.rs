@@ -21,7 +21,6 @@ struct Published {
     peak: Vec<Peak>,
     network: Vec<Network>,
     other: Vec<Other>,
-    bitfusion: BitFusion,
 }
 
 #[derive(Deserialize)]
@@ -60,15 +59,6 @@ struct Other {
     kind: String,
     source: String,
     differs: String,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct BitFusion {
-    source: String,
-    mhz: u32,
-    batch: u32,
-    cycles: BTreeMap<String, u64>,
 }
 
 /// What the compiler says of a shipped network.
@@ -219,15 +209,7 @@ fn others(page: &mut String, published: &Published) {
             o.work, o.device, o.network, o.figure, o.kind, o.differs, o.source
         );
     }
-    let b = &published.bitfusion;
-    let _ = write!(
-        page,
-        "\n## BitFusion's own table\n\nSums over the layers of its [per-layer table](<{}>): 16 x 32 fusion units of 8 to 2 bits, {} MHz, 192 bits of memory per cycle, batch {}.\n\
-         **Simulated** by its authors for a chip of its own. We ship none of these networks, so no row of ours stands beside them.\n\n| network | cycles per batch | cycles per inference |\n|---|---|---|\n",
-        b.source, b.mhz, b.batch
+    page.push_str(
+        "\n## BitFusion\n\nIts eight networks, layer by layer beside ours: [BitFusion's layers](bitfusion.md).\n",
     );
-    for (name, cycles) in &b.cycles {
-        let _ =
-            writeln!(page, "| {name} | {} | {} |", thousands(*cycles), thousands(cycles / b.batch as u64));
-    }
 }
