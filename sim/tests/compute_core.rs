@@ -2,34 +2,21 @@
 //! `compute_core` under Verilator against its mirror: every signal pulse and acceptance in the same cycle, every
 //! accumulator bit equal, over random programs.
 
+#[path = "programs/rng.rs"]
+#[allow(dead_code)] // this bench takes what it needs
+mod rng;
+
 use brickwork_sim::machine::buffers::{Buffers, Tap};
 use brickwork_sim::machine::compute::{compute_units, PassUnit, WgtUnit};
 use brickwork_sim::machine::unit::{Command as Order, Unit};
 use hdl_gen::isa::{Instr, Op};
 use hdl_gen::{emit, Arch, Config};
+use rng::Rng;
 use std::collections::VecDeque;
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-
-/// SplitMix64.
-struct Rng(u64);
-
-impl Rng {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-    fn range(&mut self, lo: i64, hi: i64) -> i64 {
-        lo + (self.next() % (hi - lo + 1) as u64) as i64
-    }
-    fn chance(&mut self, percent: u64) -> bool {
-        self.next() % 100 < percent
-    }
-}
 
 fn arch(toml_text: &str) -> Arch {
     let config: Config = toml::from_str(toml_text).expect("a configuration of this repository");
@@ -83,7 +70,7 @@ fn random_buffers(arch: &Arch, rng: &mut Rng) -> Buffers {
     b.banks.iter_mut().for_each(|w| *w = rng.next() & lanes);
     b.wgt.iter_mut().for_each(|w| *w = rng.next() & column);
     for tap in &mut b.taps {
-        let far = rng.chance(5);
+        let far = rng.percent(5);
         let mut offset = || if far { rng.range(-512, 511) } else { rng.range(-3, 3) } as i16;
         *tap = Tap { dy: offset(), dx: offset(), addr: rng.next() as i16 };
     }
@@ -124,11 +111,11 @@ struct Program {
 
 /// Gaps of a program: none, few, many.
 #[derive(Clone, Copy)]
-struct Pace(u64);
+struct Pace(u32);
 
 impl Pace {
     fn gap(self, rng: &mut Rng) -> u32 {
-        if rng.chance(self.0) {
+        if rng.percent(self.0) {
             rng.range(0, 60) as u32
         } else {
             0
@@ -144,7 +131,7 @@ fn with(op: Op, fields: &[(&str, i64)]) -> Instr {
 
 fn shift(arch: &Arch, rng: &mut Rng, full: bool) -> Instr {
     let (rows, groups) = (arch.rows as i64, arch.groups as i64);
-    let pick = |rng: &mut Rng, max: i64| if full || rng.chance(30) { max } else { rng.range(1, max) };
+    let pick = |rng: &mut Rng, max: i64| if full || rng.percent(30) { max } else { rng.range(1, max) };
     let fields = [
         ("addr", rng.range(0, 0xffff)),
         ("rows", pick(rng, rows)),
@@ -158,10 +145,10 @@ fn shape(rng: &mut Rng, most_pixels: i64) -> Instr {
     let mut left = most_pixels;
     let mut n = [0i64; 4];
     for count in &mut n {
-        *count = if rng.chance(50) { rng.range(1, left.min(9)) } else { 1 };
+        *count = if rng.percent(50) { rng.range(1, left.min(9)) } else { 1 };
         left /= *count;
     }
-    if rng.chance(20) {
+    if rng.percent(20) {
         n.reverse();
     }
     let fields = [
@@ -169,8 +156,8 @@ fn shape(rng: &mut Rng, most_pixels: i64) -> Instr {
         ("n1", n[1] - 1),
         ("n2", n[2] - 1),
         ("n3", n[3] - 1),
-        ("h", if rng.chance(10) { 4095 } else { rng.range(0, 12) }),
-        ("w", if rng.chance(10) { 4095 } else { rng.range(0, 12) }),
+        ("h", if rng.percent(10) { 4095 } else { rng.range(0, 12) }),
+        ("w", if rng.percent(10) { 4095 } else { rng.range(0, 12) }),
         ("pad", rng.range(0, 0xffff)),
     ];
     with(Op::PassShape, &fields)
@@ -179,7 +166,7 @@ fn shape(rng: &mut Rng, most_pixels: i64) -> Instr {
 fn jumps(rng: &mut Rng, op: Op, names: [&str; 6]) -> Instr {
     let fields = names.map(|n| match n.starts_with("da") {
         true => (n, rng.range(-0x8000, 0x7fff)),
-        false => (n, if rng.chance(5) { rng.range(-2048, 2047) } else { rng.range(-3, 3) }),
+        false => (n, if rng.percent(5) { rng.range(-2048, 2047) } else { rng.range(-3, 3) }),
     });
     with(op, &fields)
 }
@@ -217,24 +204,24 @@ impl Draw<'_> {
 
     fn configure(&mut self) {
         let percent = if self.dense { 12 } else { 40 };
-        if self.rng.chance(percent) {
+        if self.rng.percent(percent) {
             let instr = shape(self.rng, if self.dense { 3 } else { self.arch.acc_depth.min(64) as i64 });
             self.push_pass(instr);
         }
-        if self.rng.chance(percent) {
+        if self.rng.percent(percent) {
             let instr = jumps(self.rng, Op::PassJump01, ["da0", "dy0", "dx0", "da1", "dy1", "dx1"]);
-            let signal = if self.rng.chance(20) { self.rng.next() as u8 & 0xb } else { 0 };
+            let signal = if self.rng.percent(20) { self.rng.next() as u8 & 0xb } else { 0 };
             self.push_pass(instr.signal(signal));
         }
-        if self.rng.chance(percent) {
+        if self.rng.percent(percent) {
             let instr = jumps(self.rng, Op::PassJump23, ["da2", "dy2", "dx2", "da3", "dy3", "dx3"]);
             self.push_pass(instr);
         }
-        if self.rng.chance(percent / 3) {
+        if self.rng.percent(percent / 3) {
             let signal = self.rng.next() as u8 & 0xb;
             self.push_pass(Instr::new(Op::PassNop).signal(signal));
         }
-        if self.rng.chance(10) {
+        if self.rng.percent(10) {
             let signal = self.rng.next() as u8 & 0xd;
             self.push_wgt(Instr::new(Op::WgtNop).signal(signal));
         }
@@ -242,7 +229,7 @@ impl Draw<'_> {
 
     fn pass(&mut self, previous: Option<Instr>) -> Instr {
         let brick = self.arch.brick_bits as i64;
-        let swap = self.rng.chance(if self.dense { 5 } else { 40 });
+        let swap = self.rng.percent(if self.dense { 5 } else { 40 });
         if swap {
             let instr = shift(self.arch, self.rng, false);
             self.push_wgt(instr);
@@ -250,14 +237,14 @@ impl Draw<'_> {
         let rng = &mut *self.rng;
         let wgt_log2 = rng.range(brick - 1, 3);
         let max_steps = 16 / brick;
-        let steps_less_one = if rng.chance(40) {
+        let steps_less_one = if rng.percent(40) {
             0
         } else {
             rng.range(0, if self.dense { 4.min(max_steps - 1) } else { max_steps - 1 })
         };
         let last_acc = if self.dense {
             2
-        } else if rng.chance(20) {
+        } else if rng.percent(20) {
             4095
         } else {
             7
@@ -272,22 +259,22 @@ impl Draw<'_> {
             ("wgt_log2", wgt_log2),
             ("wgt_signed", rng.range(0, 1)),
             ("swap", swap as i64),
-            ("overwrite", rng.chance(35) as i64),
-            ("shift8", (wgt_log2 == 3 && rng.chance(30)) as i64),
+            ("overwrite", rng.percent(35) as i64),
+            ("shift8", (wgt_log2 == 3 && rng.percent(30)) as i64),
         ];
         let mut instr = with(Op::Pass, &fields);
-        if let Some(p) = previous.filter(|_| rng.chance(40)) {
+        if let Some(p) = previous.filter(|_| rng.percent(40)) {
             for name in ["acc", "steps"] {
                 instr = instr.with(name, p.get(name)).expect("legal before");
             }
         }
-        instr.signal(if rng.chance(60) { rng.next() as u8 & 0xb } else { 0 })
+        instr.signal(if rng.percent(60) { rng.next() as u8 & 0xb } else { 0 })
     }
 }
 
 fn random_program(arch: &Arch, rng: &mut Rng, passes: usize) -> Program {
     let pace = Pace([0, 10, 60][rng.next() as usize % 3]);
-    let dense = rng.chance(35);
+    let dense = rng.percent(35);
     let mut draw = Draw { arch, rng, pace, dense, program: Program::default() };
     draw.prologue();
     if dense {
@@ -462,7 +449,7 @@ fn compare_accumulators(arch: &Arch, model: &Buffers, low: &[bool], answers: &[V
 
 /// A random run cut short by a reset, then a whole one; the whole one must not notice.
 fn check(arch: &Arch, bench: &Path, seed: u64, passes: usize) -> usize {
-    let mut rng = Rng(seed);
+    let mut rng = Rng::new(seed);
     let buffers = random_buffers(arch, &mut rng);
     let cut = rng.range(1, 2000) as u32;
     let first = random_program(arch, &mut rng, 4);
@@ -505,7 +492,7 @@ fn check_programs(
 
 /// The next pass, with other bounds, is accepted before row 0 has seen the bounds of a pass of two steps.
 fn keeps_the_bounds_of_a_short_pass(arch: &Arch, bench: &Path) {
-    let mut rng = Rng(1);
+    let mut rng = Rng::new(1);
     let buffers = random_buffers(arch, &mut rng);
     let mut draw = Draw { arch, rng: &mut rng, pace: Pace(0), dense: false, program: Program::default() };
     draw.prologue();
