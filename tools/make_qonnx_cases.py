@@ -4,18 +4,24 @@
 
     tools/make_qonnx_cases.py compiler/tests/qonnx
 
-Scales are powers of two, so that the reference's float sums are exact; batch norms and biases are arbitrary floats. The
+Scales are powers of two, so that the reference's float sums are exact, but for a few networks' last layers; batch norms and biases are
+arbitrary floats. The
 reference is the executor of the Python package `qonnx` 1.0.0.
 """
 import argparse
 import pathlib
+import random
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 from qonnx.core.modelwrapper import ModelWrapper
 from qonnx.core.onnx_exec import execute_onnx
+from qonnx.transformation.channels_last import ConvertToChannelsLastAndClean
+from qonnx.transformation.extract_quant_scale_zeropt import ExtractQuantScaleZeroPt
 from qonnx.transformation.infer_shapes import InferShapes
+from qonnx.transformation.qonnx_to_qcdq import QuantToQCDQ
+from qonnx.util.cleanup import cleanup_model
 from vectors import save
 
 
@@ -169,6 +175,56 @@ def stream():
     return n.model(n.op("Conv", x, n.weights([3, 8, 1], 4, 0.5)))
 
 
+def brevitas(quantized=False):
+    """Scales as training gives them: the last product's float sums are rounded on the way, unless a quantizer follows."""
+    n = Net(8, [1, 3, 10, 10])
+
+    def conv(x, oc, ic, bits, stride=1):
+        scale = n.rng.uniform(0.02, 0.1, (oc, 1, 1, 1)).astype(np.float32)
+        return n.op("Conv", x, n.weights([oc, ic, 3, 3], bits, scale), kernel_shape=[3, 3], pads=[1] * 4, strides=[stride] * 2, group=1,
+                    dilations=[1, 1])
+
+    x = n.quant("x", 0.0078, 8)
+    x = n.quant(n.op("Relu", n.batch_norm(conv(x, 8, 3, 8), 8, 0.3)), 0.113, 4, signed=0)
+    x = n.quant(n.op("Relu", n.batch_norm(conv(x, 12, 8, 4, stride=2), 12, 0.3)), 0.137, 4, signed=0)
+    x = n.op("MaxPool", x, kernel_shape=[2, 2], strides=[2, 2], pads=[0] * 4)
+    x = n.op("Reshape", x, n.const(np.array([1, 48], dtype=np.int64)))
+    x = n.op("Gemm", x, n.weights([7, 48], 4, 0.0917), n.f32(n.rng.normal(0, 1, 7)), transB=1)
+    return n.model(n.quant(x, 0.0713, 6) if quantized else x)
+
+
+def product():
+    """A last product by weights that stand as the product takes them."""
+    n = Net(9, [1, 22])
+    x = n.quant(n.op("Relu", n.op("MatMul", n.quant("x", 0.0313, 3, signed=0), n.weights([22, 27], 3, 0.217))), 0.171, 3, signed=0)
+    return n.model(n.op("MatMul", x, n.weights([27, 6], 3, 0.0731)))
+
+
+def pooled():
+    """An average that nothing quantizes before the last layer."""
+    n = Net(10, [1, 4, 6, 6])
+    x = n.quant("x", 0.125, 4)
+    x = n.quant(n.op("Relu", n.op("Conv", x, n.weights([6, 4, 3, 3], 4, 0.25), pads=[1, 1, 0, 1])), 0.171, 4, signed=0)
+    x = n.op("Flatten", n.op("GlobalAveragePool", x))
+    return n.model(n.op("Gemm", x, n.weights([5, 6], 4, 0.0917), n.f32(n.rng.normal(0, 1, 5)), transB=1))
+
+
+def variant(model, *transformations):
+    """The network as the package's own transformations write it; they draw names."""
+    random.seed(1)
+    wrapper = cleanup_model(ModelWrapper(model))
+    for t in transformations:
+        wrapper = wrapper.transform(t)
+    return wrapper.model
+
+
+VARIANTS = {
+    "channels_last": lambda: variant(brevitas(), ConvertToChannelsLastAndClean()),
+    "extracted": lambda: variant(brevitas(), ExtractQuantScaleZeroPt()),
+    "qcdq": lambda: variant(brevitas(quantized=True), QuantToQCDQ()),
+}
+
+
 def main():
     args = argparse.ArgumentParser(description=__doc__)
     args.add_argument("directory", type=pathlib.Path)
@@ -176,6 +232,7 @@ def main():
     directory.mkdir(parents=True, exist_ok=True)
     cases = {"convolutions": convolutions, "residual": residual, "bipolar": bipolar, "steep": steep}
     cases |= {"thresholds": thresholds, "perceptron": perceptron, "stream": stream}
+    cases |= {"brevitas": brevitas, "product": product, "pooled": pooled} | VARIANTS
     for name, make in cases.items():
         model = make()
         onnx.save(model, directory / f"{name}.onnx")
@@ -183,7 +240,7 @@ def main():
         dims = [d.dim_value for d in model.graph.input[0].type.tensor_type.shape.dim]
         inputs = np.random.default_rng(100).random([8] + dims[1:], dtype=np.float32)
         out = model.graph.output[0].name
-        expected = [execute_onnx(wrapper, {"x": i[None]})[out] for i in inputs]
+        expected = [execute_onnx(wrapper, {model.graph.input[0].name: i[None]})[out] for i in inputs]
         save(directory / f"{name}.npz", {"input": inputs, "expected": np.concatenate(expected).astype(np.float32)})
         print(name, expected[0].shape, np.unique(np.stack(expected)).size, "distinct values")
 

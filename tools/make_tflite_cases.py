@@ -84,6 +84,15 @@ class Net:
         self.graph.inputs.append(t)
         return t
 
+    def float_input(self, shape):
+        x = self.tensor(shape, np.float32)
+        self.graph.inputs.append(x)
+        y = self.tensor(shape, scale=self.random_scale(), zero=self.random_zero())
+        return self.op("QUANTIZE", [x], [y], schema.QuantizeOptionsT())
+
+    def float_output(self, x):
+        return self.op("DEQUANTIZE", [x], [self.tensor(self.shape(x), np.float32)], schema.DequantizeOptionsT())
+
     def like(self, x, shape):
         return self.tensor(shape, scale=self.scale(x), zero=self.zero(x))
 
@@ -156,6 +165,33 @@ class Net:
         options = self.window(schema.DepthwiseConv2DOptionsT(), padding, s, d)
         options.fusedActivationFunction, options.depthMultiplier = act, mult
         return self.op("DEPTHWISE_CONV_2D", inputs, [y], options)
+
+    def transpose_conv(self, x, oc, k, s, padding=SAME, bias=True, per_channel=True):
+        _, h, w, ic = self.shape(x)
+        inputs, scale, zero = self.weights([oc, *k, ic], oc, 0, max(1, k[0] * k[1] // (s[0] * s[1])) * ic, x, NONE, bias, per_channel)
+        size = [n * step + (max(size - step, 0) if padding == VALID else 0) for n, step, size in zip((h, w), s, k)]
+        y = self.tensor([1, *size, oc], scale=scale, zero=zero)
+        options = self.window(schema.TransposeConvOptionsT(), padding, s)
+        return self.op("TRANSPOSE_CONV", [self.ints([1, *size, oc]), inputs[1], x] + inputs[2:], [y], options)
+
+    def in_batches(self, x, d, k, make):
+        """A dilated convolution as converters write it; `make` gives the convolution of the batches. Files say 1 for their number."""
+        _, h, w, c = self.shape(x)
+        extent = [(n - 1) * by for n, by in zip(k, d)]
+        more = [-(n + e) % by for n, e, by in zip((h, w), extent, d)]
+        pads = [[e // 2, e - e // 2 + m] for e, m in zip(extent, more)]
+        size = [(n + sum(p)) // by for n, p, by in zip((h, w), pads, d)]
+        y = self.op("SPACE_TO_BATCH_ND", [x, self.ints(d), self.ints(pads)], [self.like(x, [1, *size, c])], schema.SpaceToBatchNDOptionsT())
+        y = make(y)
+        crops = self.ints([[0, m] for m in more])
+        z = self.like(y, [1, h, w, self.shape(y)[3]])
+        return self.op("BATCH_TO_SPACE_ND", [y, self.ints(d), crops], [z], schema.BatchToSpaceNDOptionsT())
+
+    def reduce_max(self, x, axes, keep):
+        shape = [1 if i in axes else n for i, n in enumerate(self.shape(x)) if keep or i not in axes]
+        options = schema.ReducerOptionsT()
+        options.keepDims = keep
+        return self.op("REDUCE_MAX", [x, self.ints(axes)], [self.like(x, shape)], options)
 
     def dense(self, x, oc, act=NONE, bias=True, keep=False):
         shape = self.shape(x)
@@ -271,6 +307,8 @@ class Net:
             code.deprecatedBuiltinCode, code.builtinCode, code.version = min(number, 127), number, 1
             if number == schema.BuiltinOperator.FULLY_CONNECTED:
                 code.version = 4
+            if number == schema.BuiltinOperator.TRANSPOSE_CONV:
+                code.version = 3
             model.operatorCodes.append(code)
         builder = flatbuffers.Builder(1024)
         builder.Finish(model.Pack(builder), b"TFL3")
@@ -317,6 +355,17 @@ def single(net, kind):
         return [net.dense(image(net, 1), int(rng.integers(1, 9)), NONE, keep=True)]
     if kind == "conv":
         return [any_conv(net, image(net))]
+    if kind == "batches":
+        k, d = (int(rng.integers(1, 4)), int(rng.integers(1, 4))), (int(rng.integers(1, 4)), int(rng.integers(1, 4)))
+        if rng.random() < 0.5:
+            return [net.in_batches(image(net), d, k, lambda x: net.depthwise(x, 1, k, padding=VALID))]
+        return [net.in_batches(image(net), d, k, lambda x: net.conv(x, int(rng.integers(1, 9)), k, padding=VALID, act=RELU))]
+    if kind == "reduce_max":
+        return [net.reduce_max(image(net), pick(rng, [1, 2], [1], [2]), bool(rng.random() < 0.5))]
+    if kind == "transpose_conv":
+        size = lambda: int(rng.integers(1, 6))
+        strides = pick(rng, (2, 2), (2, 2), (1, 1), (1, 2), (3, 2))
+        return [net.transpose_conv(image(net, 1), int(rng.integers(1, 20)), (size(), size()), strides, pick(rng, SAME, VALID), bool(rng.random() < 0.8))]
     if kind in ("add", "sub"):
         x = image(net)
         a, b = any_conv(net, x, s=(1, 1), d=(1, 1), padding=SAME), None
@@ -410,10 +459,11 @@ KINDS = [
     "dense", "dense_rows", "conv", "conv", "conv", "add", "sub", "add_constant", "sub_constant", "mul_constant", "mul_channels", "add_channels", "sub_channels",
     "MAX_POOL_2D", "AVERAGE_POOL_2D", "mean", "RELU", "RELU6", "RELU_N1_TO_1", "RELU_0_TO_1", "HARD_SWISH", "TANH", "ABS",
     "LOGISTIC", "LEAKY_RELU", "pad_conv", "pad_value", "pad_channels", "concat", "split", "slice", "strided_slice", "upsample",
-    "softmax", "requantize", "change_type", "extremum",
+    "softmax", "requantize", "change_type", "extremum", "transpose_conv",
+    "batches", "reduce_max",
 ]
 SIGNED_ONLY = {"ABS", "RELU_0_TO_1"}
-WIDE = ["conv", "dense", "MAX_POOL_2D"]
+WIDE = ["conv", "dense", "MAX_POOL_2D", "mean", "transpose_conv"]
 
 
 def random_case(seed):
@@ -514,7 +564,27 @@ def joins(rng):
     return [scores, net.slice(turned, [0, 1, 3], [1, 2, 20])], net
 
 
-KEPT = {"detector": detector, "streaming": streaming, "activations": activations, "unsigned": unsigned, "wide": wide, "joins": joins}
+def enlarging(rng):
+    """Floats in and out; transposed convolutions of even and odd kernels, with and without SAME padding."""
+    net = Net(rng)
+    x = net.conv(net.float_input([1, 6, 5, 3]), 20, (3, 3), act=RELU)
+    a = net.transpose_conv(x, 6, (2, 2), (2, 2))
+    b = net.transpose_conv(x, 17, (3, 3), (2, 2))
+    net.graph.tensors[b].quantization = net.graph.tensors[a].quantization
+    y = net.transpose_conv(net.concat([a, b]), 2, (4, 5), (2, 1), VALID)
+    return [net.float_output(y)], net
+
+
+def batches(rng):
+    """Dilation by batches, of rows and columns whose number is no multiple; a maximum over all pixels."""
+    net = Net(rng)
+    x = net.conv(net.input([1, 9, 11, 3]), 8, (3, 3), act=RELU6)
+    y = net.in_batches(x, (2, 3), (3, 3), lambda x: net.depthwise(x, 1, (3, 3), padding=VALID))
+    y = net.in_batches(y, (1, 4), (1, 3), lambda x: net.conv(x, 10, (1, 3), padding=VALID, act=RELU))
+    return [net.reduce_max(y, [1, 2], False)], net
+
+
+KEPT = {"detector": detector, "streaming": streaming, "activations": activations, "unsigned": unsigned, "wide": wide, "joins": joins, "enlarging": enlarging, "batches": batches}
 
 
 def save(folder, name, data):

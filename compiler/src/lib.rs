@@ -6,6 +6,7 @@
 mod random;
 
 pub mod check;
+pub mod float_layers;
 pub mod functions;
 pub mod golden;
 pub mod host;

@@ -3,6 +3,7 @@
 //!
 //! Values are numbered: first the decoded outputs of the graph, then the results of the nodes in order.
 
+use crate::float_layers::{averages, FloatConv, FloatProduct};
 use crate::functions::{softmax, Function};
 use crate::npz::{Array, Data};
 use crate::tflite::code::CodeOp;
@@ -57,6 +58,10 @@ pub enum HostOp {
     },
     /// A convolution in float32, in the order of ONNX Runtime's additions.
     Conv(FloatConv),
+    /// A product with constant weights in float32, in the order of ONNX Runtime's additions.
+    Product(FloatProduct),
+    /// The average of each channel's so many values.
+    Average(usize),
     /// Two operands, broadcast to the result's shape.
     Binary(Binary),
     /// Number of the largest element along an axis (the first of equal ones; the result keeps the axis with size 1).
@@ -122,65 +127,6 @@ impl HostQuant {
     }
 }
 
-/// A float32 convolution of `[1, c, h, w]` (or `[1, c, w]`).
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct FloatConv {
-    /// `[oc][ic / groups][kh][kw]`
-    pub weights: Vec<f32>,
-    pub shape: [usize; 4],
-    pub stride: [usize; 2],
-    pub dilation: [usize; 2],
-    /// `[top, left, bottom, right]`
-    pub pads: [usize; 4],
-    pub groups: usize,
-    /// One per output channel, added last.
-    pub bias: Option<Vec<f32>>,
-}
-
-/// Products that ONNX Runtime's matrix product sums before it adds them to the result.
-const SUM_BLOCK: usize = 128;
-
-impl FloatConv {
-    fn run(&self, input: &Array) -> Vec<f32> {
-        let x = floats(input);
-        let [h, w] = match input.shape[..] {
-            [.., h, w] if input.shape.len() > 3 => [h, w],
-            [.., w] => [1, w],
-            [] => [1, 1],
-        };
-        let [oc, icg, kh, kw] = self.shape;
-        let size = |axis: usize, n: usize, k: usize| {
-            let room = n + self.pads[axis] + self.pads[axis + 2];
-            (room - (k - 1) * self.dilation[axis] - 1) / self.stride[axis] + 1
-        };
-        let (oh, ow) = (size(0, h, kh), size(1, w, kw));
-        let mut out = Vec::with_capacity(oc * oh * ow);
-        for o in 0..oc {
-            let first = o / (oc / self.groups) * icg;
-            let kernel = &self.weights[o * icg * kh * kw..][..icg * kh * kw];
-            for pixel in 0..oh * ow {
-                let at = |i: usize| {
-                    let (c, ky, kx) = (first + i / (kh * kw), i / kw % kh, i % kw);
-                    let y = pixel / ow * self.stride[0] + ky * self.dilation[0];
-                    let x = pixel % ow * self.stride[1] + kx * self.dilation[1];
-                    let (y, x) = (y.wrapping_sub(self.pads[0]), x.wrapping_sub(self.pads[1]));
-                    (y < h && x < w).then_some((c * h + y) * w + x)
-                };
-                let mut sum = 0f32;
-                for (b, block) in kernel.chunks(SUM_BLOCK).enumerate() {
-                    let part = block.iter().enumerate().fold(0f32, |sum, (i, &k)| {
-                        let value = at(b * SUM_BLOCK + i).map_or(0.0, |i| x[i]);
-                        value.mul_add(k, sum)
-                    });
-                    sum = if b == 0 { part } else { sum + part };
-                }
-                out.push(sum + self.bias.as_ref().map_or(0.0, |b| b[o]));
-            }
-        }
-        out
-    }
-}
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Binary {
     Add,
@@ -231,6 +177,8 @@ impl HostOp {
             HostOp::QuantizedSoftmax { .. } => "softmax",
             HostOp::Top { .. } => "top_k",
             HostOp::Conv(_) => "convolution",
+            HostOp::Product(_) => "product",
+            HostOp::Average(_) => "average",
             HostOp::Binary(_) => "arithmetic",
             HostOp::ArgMax { .. } => "arg_max",
             HostOp::Reduce { .. } => "reduce",
@@ -292,7 +240,9 @@ impl HostNode {
                     Data::F32(best)
                 }
             }
-            HostOp::Conv(conv) => Data::F32(conv.run(first())),
+            HostOp::Conv(conv) => Data::F32(conv.run(&first().shape, &floats(first()))),
+            HostOp::Average(count) => Data::F32(averages(&floats(first()), *count)),
+            HostOp::Product(product) => Data::F32(product.run(&floats(first()))),
             HostOp::Function(f) => Data::F32(floats(first()).into_iter().map(|x| f.apply(x)).collect()),
             HostOp::Binary(op) => {
                 let (a, b) = (spread(inputs[0], &self.dims), spread(inputs[1], &self.dims));

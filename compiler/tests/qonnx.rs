@@ -4,6 +4,7 @@
 
 use brickwork_compiler::golden;
 use brickwork_compiler::import::{import, Imported};
+use brickwork_compiler::ir::Tensor;
 use brickwork_compiler::npz::{read_npz, Array, Data};
 use std::path::PathBuf;
 
@@ -81,4 +82,28 @@ fn few_bit_perceptrons_with_truncation_and_tables_are_exact() {
 #[test]
 fn one_dimensional_depthwise_streams_are_exact() {
     check("stream");
+}
+
+#[test]
+fn last_layers_that_nothing_quantizes_add_as_the_reference_does() {
+    for name in ["brevitas", "product", "pooled"] {
+        let model = check(name);
+        assert!(model.tail.iter().any(|n| n.op.kind() == "product"), "{name}: {:?}", model.notes);
+    }
+}
+
+#[test]
+fn networks_as_the_package_rewrites_them_are_the_same() {
+    let nodes = kinds(&check("brevitas"));
+    for name in ["channels_last", "extracted"] {
+        assert_eq!(kinds(&check(name)), nodes, "{name}");
+    }
+    let model = check("qcdq");
+    let bits = |t: &Tensor| t.ty.bits;
+    assert_eq!(
+        model.graph.tensors.iter().map(bits).collect::<Vec<_>>(),
+        [8, 4, 4, 4, 6],
+        "{:?}",
+        kinds(&model)
+    );
 }

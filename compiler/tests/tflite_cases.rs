@@ -79,7 +79,7 @@ fn check_all(folder: &Path) -> usize {
 
 #[test]
 fn cases_are_exact() {
-    assert_eq!(check_all(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tflite")), 6);
+    assert_eq!(check_all(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tflite")), 8);
     if let Some(folder) = std::env::var_os("BRICKWORK_TFLITE_CASES") {
         assert_ne!(check_all(Path::new(&folder)), 0, "BRICKWORK_TFLITE_CASES has networks");
     }

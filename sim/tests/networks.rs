@@ -11,6 +11,8 @@ mod features;
 mod machines;
 #[path = "../../compiler/tests/support/random_graphs.rs"]
 mod random_graphs;
+#[path = "../../compiler/tests/support/real_shapes.rs"]
+mod real_shapes;
 #[path = "../../compiler/tests/support/shrink.rs"]
 mod shrink;
 
@@ -21,8 +23,10 @@ use brickwork_sim::cosim::{BuildOptions, Cosim, CosimOptions};
 use brickwork_sim::image::{Image, MemoryTiming, RunOptions, RunResult};
 use brickwork_sim::machine::Machine;
 use features::{features, required, Coverage};
+use hdl_gen::isa::Op;
 use hdl_gen::Arch;
 use random_graphs::{random_case, Kind, Rng};
+use real_shapes::network;
 use shrink::{describe, shrink, Sample};
 use std::collections::BTreeMap;
 
@@ -318,20 +322,40 @@ fn on_drawn_machines(size: usize, cases: u64) {
 
 /// Everything drawn, on the RTL of `configurations`. `complete`: every feature and configuration must occur.
 fn on_rtl(title: &str, configurations: &[&str], size: usize, cases: u64, complete: bool) {
+    let kind = |rng: &mut Rng| if rng.one_in(3) { Kind::Network } else { rng.pick(&Kind::ALL) };
+    let required = if complete { everything() } else { Vec::new() };
+    drawn_on_rtl(title, configurations, kind, size, cases, &required);
+}
+
+/// Images that small banks hold in rectangles only, on the RTL of `configurations`.
+fn rectangles_on_rtl(title: &str, configurations: &[&str], size: usize, cases: u64) {
+    let required = ["rectangles", "random stalls", "no stalls", "depthwise", "concatenation"];
+    drawn_on_rtl(title, configurations, |_| Kind::Wide, size, cases, &required.map(String::from));
+}
+
+/// Cases of the kinds drawn. All of `required` and all configurations must occur, unless nothing is required.
+fn drawn_on_rtl(
+    title: &str,
+    configurations: &[&str],
+    kind: impl Fn(&mut Rng) -> Kind,
+    size: usize,
+    cases: u64,
+    required: &[String],
+) {
     let mut benches: BTreeMap<&str, Bench> = BTreeMap::new();
     let mut tally = Tally::default();
     let (seeds, whole) = seeds(cases);
     for seed in seeds.clone() {
         let mut rng = Rng::new(seed ^ 0xc0f1);
         let name = rng.pick(configurations);
-        let kind = if rng.one_in(3) { Kind::Network } else { rng.pick(&Kind::ALL) };
+        let kind = kind(&mut rng);
         let bench = benches.entry(name).or_insert_with(|| Bench::rtl(name));
         one(bench, &mut tally, seed, kind, size, &Setting::random(seed));
     }
     println!("{title}: seeds {seeds:?} on {:?}", benches.keys());
     tally.report(title);
-    if complete && whole {
-        let missing = tally.coverage.missing(&everything());
+    if !required.is_empty() && whole {
+        let missing = tally.coverage.missing(required);
         assert!(missing.is_empty(), "never drawn: {missing:?}");
         assert_eq!(benches.len(), configurations.len(), "every configuration is drawn");
         assert!(3 * tally.exact_cycles >= tally.cases, "too few cases without stalls");
@@ -340,7 +364,8 @@ fn on_rtl(title: &str, configurations: &[&str], size: usize, cases: u64, complet
 
 /// Features of networks and memories.
 fn everything() -> Vec<String> {
-    const SETTINGS: [&str; 7] = [
+    const SETTINGS: [&str; 8] = [
+        "rectangles",
         "no stalls",
         "random stalls",
         "limited bandwidth",
@@ -365,6 +390,8 @@ const MIXED: [Kind; 8] = [
 ];
 /// Small ones, built within a minute each; `drawn_n` is random.
 const FEW: [&str; 6] = ["tiny", "cramped", "odd", "two_bit", "drawn_1", "drawn_2"];
+/// With so little memory that wide images go in rectangles.
+const SMALL_BANKS: [&str; 5] = ["cramped", "drawn_1", "drawn_2", "drawn_4", "drawn_7"];
 const MANY: [&str; 14] = [
     "tiny", "cramped", "odd", "two_bit", "drawn_1", "drawn_2", "drawn_3", "drawn_4", "drawn_5", "drawn_6",
     "drawn_7", "drawn_8", "drawn_9", "drawn_10",
@@ -413,6 +440,49 @@ fn random_networks_on_random_machines() {
 #[test]
 fn random_networks_on_rtl() {
     on_rtl("few", &FEW, 10, 120, true);
+}
+
+/// A network whose layers `tiny` can do in rectangles only: every bit and every cycle.
+#[test]
+fn rows_that_no_band_holds_on_rtl() {
+    let mut bench = Bench::rtl("tiny");
+    let (graph, input) = network("wide");
+    let sample = (graph, vec![input]);
+    for all_tensors in [false, true] {
+        let setting = Setting { all_tensors, ..Setting::plain() };
+        let program = bench.run(&sample, &setting).expect("equal everywhere").expect("is not refused");
+        let tiled = layers_in_rectangles(&program);
+        assert!(tiled >= 2, "{tiled} layers load several parts of rows");
+    }
+}
+
+/// Layers with a load of parts of several rows.
+fn layers_in_rectangles(program: &Program) -> usize {
+    let (mut layers, mut tiled) = (0, false);
+    for i in &program.instrs {
+        tiled |= i.op() == Some(Op::Load) && i.get("rows") > 1;
+        if i.op() == Some(Op::PostMark) {
+            layers += std::mem::take(&mut tiled) as usize;
+        }
+    }
+    layers
+}
+
+#[test]
+fn random_rectangles_on_the_machine_with_cramped_buffers() {
+    on_machine("cramped", &[Kind::Wide], 12, 60);
+}
+
+#[test]
+fn random_rectangles_on_rtl() {
+    rectangles_on_rtl("rectangles", &["cramped"], 12, 24);
+}
+
+/// In parts, like `thousands_of_random_networks_on_rtl`.
+#[test]
+#[ignore = "hundreds of cases: make test-long"]
+fn hundreds_of_random_rectangles_on_rtl() {
+    rectangles_on_rtl("many rectangles", &SMALL_BANKS, 12, 400);
 }
 
 /// In parts: `BRICKWORK_SEED=501 BRICKWORK_CASES=500 cargo test --release ...`.

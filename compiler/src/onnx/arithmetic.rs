@@ -181,8 +181,12 @@ impl Importer<'_> {
                         let [b] = bound.integers()? else {
                             return Err(format!("{name} is no single number"));
                         };
-                        let step = if i == 1 { IntStep::Max(vec![*b]) } else { IntStep::Min(vec![*b]) };
-                        v.chain.integer.push(step);
+                        let (lo, hi) = self.integer_range(&v)?;
+                        match i {
+                            1 if *b > lo => v.chain.integer.push(IntStep::Max(vec![*b])),
+                            2 if *b < hi => v.chain.integer.push(IntStep::Min(vec![*b])),
+                            _ => {}
+                        }
                     }
                 }
             }

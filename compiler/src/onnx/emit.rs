@@ -113,9 +113,15 @@ impl Importer<'_> {
     ) -> Result<FloatValue, String> {
         let input = &self.model.inputs[i];
         let count = input.dims.iter().product::<usize>();
-        let shape = image_shape(&v.dims)
-            .ok_or_else(|| format!("shape {:?} is not [1, c, h, w] or [1, c]", v.dims))?;
-        let image = image_order(shape);
+        let (shape, image) = match v.dims[..] {
+            [1, h, w, c] if self.lies_channels_last(name, 4) => ([h, w, c], None),
+            [1, w, c] if self.lies_channels_last(name, 3) => ([1, w, c], None),
+            _ => {
+                let shape = image_shape(&v.dims)
+                    .ok_or_else(|| format!("shape {:?} is not [1, c, h, w] or [1, c]", v.dims))?;
+                (shape, image_order(shape))
+            }
+        };
         let mut order = vec![usize::MAX; count];
         for e in 0..v.count() {
             order[v.place(e)] = image.as_ref().map_or(e, |o| o[e]);
@@ -136,7 +142,7 @@ impl Importer<'_> {
             code: spec.map,
             order: (!same).then_some(order),
         });
-        Ok(FloatValue::codes(v.dims.clone(), tensor, image_order(shape)))
+        Ok(FloatValue::codes(v.dims.clone(), tensor, image))
     }
 
     /// [`Importer::recode`], and what the new codes are of the old ones.

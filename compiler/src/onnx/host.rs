@@ -11,7 +11,7 @@ use super::ops::optional;
 use super::value::{FloatValue, HostFrom, HostValue, Value};
 use crate::functions::Function;
 use crate::host::{FloatStep, HostOutput};
-use crate::tail::{broadcast_order, Binary, FloatConv, HostNode, HostOp, Reduction};
+use crate::tail::{broadcast_order, Binary, HostNode, HostOp, Reduction};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Operators that need the hardware, or make codes: what comes before one of them is no host's work.
@@ -234,6 +234,14 @@ impl Importer<'_> {
                 self.reduced(node, inputs, &dims, along, HostOp::Reduce { axis: along, by })?
             }
             "Conv" => self.convolution_on_host(node, inputs, constants)?,
+            "GlobalAveragePool" if dims.len() > 2 => {
+                let count = dims[2..].iter().product::<usize>();
+                let mut new = vec![1; dims.len()];
+                new[..2].copy_from_slice(&dims[..2]);
+                let x = self.host_input(node, 0, &inputs[0])?;
+                self.host_node(&name, HostOp::Average(count.max(1)), &[&x], new)
+            }
+            "Gemm" | "MatMul" => self.product_on_host(node, inputs, constants)?,
             "Relu" => self.with_number(node, inputs, Binary::Max, 0.0)?,
             "Neg" => self.with_number(node, inputs, Binary::Mul, -1.0)?,
             "Clip" => self.clip_on_host(node, inputs, constants)?,
@@ -260,52 +268,6 @@ impl Importer<'_> {
         let order = order.into_iter().map(|i| u32::try_from(i).map_err(|_| "too large".to_string()));
         let op = HostOp::Pick(order.collect::<Result<_, _>>()?);
         Ok(self.host_node(&node.outputs[0], op, &[&x], dims))
-    }
-
-    /// A last convolution whose float sums the reference rounds on the way.
-    fn convolution_on_host(
-        &mut self,
-        node: &Node,
-        inputs: &[Option<Value>],
-        constants: &[Option<&ConstTensor>],
-    ) -> Result<HostValue, String> {
-        let w = constants.get(1).copied().flatten().ok_or("its weights are not constant")?;
-        let x = self.host_input(node, 0, &inputs[0])?;
-        let (shape, image) = match (&w.dims[..], &x.dims[..]) {
-            (&[oc, icg, kh, kw], &[1, c, h, x]) => ([oc, icg, kh, kw], [h, x, c]),
-            (&[oc, icg, kw], &[1, c, x]) => ([oc, icg, 1, kw], [1, x, c]),
-            _ => return Err("1-D and 2-D convolutions are supported".into()),
-        };
-        let groups =
-            usize::try_from(int(node, "group", 1)?).ok().filter(|&g| g > 0).ok_or("group is not positive")?;
-        let dilation = super::windows::pair(node, "dilations")?;
-        let window = super::windows::window(node, &image, Some([shape[2], shape[3]]), dilation)?;
-        let bias = match optional(node, constants, 2, "bias")? {
-            Some(t) => Some(t.floats()?.to_vec()),
-            None => None,
-        };
-        let out = |axis: usize| {
-            let extent = (shape[2 + axis] - 1) * dilation[axis] + 1;
-            let room = image[axis] + window.pads[axis] + window.pads[axis + 2];
-            Some(room.checked_sub(extent)? / window.stride[axis] + 1)
-        };
-        let (Some(h), Some(wide)) = (out(0), out(1)) else {
-            return Err("the kernel is larger than the image".into());
-        };
-        let fits = groups.checked_mul(shape[1]) == Some(image[2]) && shape[0] > 0 && shape[0] % groups == 0;
-        if !fits || bias.as_ref().is_some_and(|b: &Vec<f32>| b.len() != shape[0]) {
-            return Err("weights, groups and bias do not fit".into());
-        }
-        let mut dims = x.dims.clone();
-        dims[1] = shape[0];
-        match dims.len() {
-            3 => dims[2] = wide,
-            _ => (dims[2], dims[3]) = (h, wide),
-        }
-        check_activation(&dims)?;
-        let (stride, pads) = (window.stride, window.pads);
-        let conv = FloatConv { weights: w.floats()?.to_vec(), shape, stride, dilation, pads, groups, bias };
-        Ok(self.host_node(&node.outputs[0], HostOp::Conv(conv), &[&x], dims))
     }
 
     /// Before operator set 13 all axes from `axis` on are one.

@@ -9,7 +9,7 @@ use super::emit::CodeSpec;
 use super::lower::Importer;
 use super::model::{int_type_numbered, Node};
 use super::ops::{activation, Constants, Inputs};
-use super::value::{Base, FloatValue, LinearSum, PendingOp};
+use super::value::{Base, FloatValue, LinearSum, PendingOp, Value};
 use crate::host::{CodeMap, FloatChain, FloatRounding, FloatStep, FromInt};
 use crate::ir::IntType;
 use std::rc::Rc;
@@ -149,8 +149,10 @@ impl Importer<'_> {
         if v.int.is_some() {
             return Err("its input is an integer already".into());
         }
-        let clamp = q.clamp()?;
-        let spec = CodeSpec { ty: q.ty, clamp, map: CodeMap::SAME };
+        let whole = q.clamp()?;
+        let clamp = self.clipped(node, whole);
+        let ty = if clamp == whole { q.ty } else { IntType::holding(clamp.0 as i64, clamp.1 as i64) };
+        let spec = CodeSpec { ty, clamp, map: CodeMap::SAME };
         let (scale, zero) = q.spread(&v.dims)?;
         let scale = self.list(&v, &scale)?;
         let zero = v.integer_constants(&zero, self.channels(&v.base))?;
@@ -175,6 +177,52 @@ impl Importer<'_> {
             self.graph.tensors[*t].zero_point = *zero as i32;
         }
         Ok(codes)
+    }
+
+    /// The codes of an earlier quantizer of the same tensor with the same parameters; exporters write one for each reader.
+    pub fn same_codes(&self, node: &Node) -> Option<FloatValue> {
+        let constant = |n: &String| match self.values.get(n) {
+            Some(Value::Const(t)) => Some(t.clone()),
+            _ => None,
+        };
+        let same = |other: &&Node| {
+            let parameters = |n: &Node| n.inputs[1..].iter().map(constant).collect::<Vec<_>>();
+            other.op == node.op
+                && other.inputs.len() > 1
+                && other.inputs.len() == node.inputs.len()
+                && other.inputs[0] == node.inputs[0]
+                && other.attributes == node.attributes
+                && parameters(other) == parameters(node)
+        };
+        let before = self.model.nodes.iter().take_while(|n| n.outputs != node.outputs);
+        let name = &before.into_iter().find(same)?.outputs[0];
+        let cut =
+            |n: &Node| n.op == "Clip" && (n.inputs.contains(name) || n.inputs.contains(&node.outputs[0]));
+        match self.values.get(name) {
+            Some(Value::Float(v)) if !self.model.nodes.iter().any(cut) => Some(v.clone()),
+            _ => None,
+        }
+    }
+
+    /// Codes of a quantizer that only a Clip reads, which is how exporters write fewer than 8 bits.
+    fn clipped(&self, node: &Node, whole: (i32, i32)) -> (i32, i32) {
+        let name = &node.outputs[0];
+        let readers: Vec<&Node> = self.model.nodes.iter().filter(|n| n.inputs.contains(name)).collect();
+        let [clip] = readers[..] else { return whole };
+        if clip.op != "Clip" || clip.inputs[0] != *name || self.model.outputs.contains(name) {
+            return whole;
+        }
+        let bound = |i: usize| match clip.inputs.get(i).and_then(|n| self.values.get(n)) {
+            Some(Value::Const(t)) => t.integers().ok().filter(|v| v.len() == 1).map(|v| v[0]),
+            _ => None,
+        };
+        let (lo, hi) = (whole.0 as i64, whole.1 as i64);
+        let both = (bound(1).unwrap_or(lo).max(lo), bound(2).unwrap_or(hi).min(hi));
+        if both.0 <= both.1 {
+            (both.0 as i32, both.1 as i32)
+        } else {
+            whole
+        }
     }
 
     pub fn dequantize_linear(&mut self, v: FloatValue, q: &LinearQuant) -> Result<FloatValue, String> {

@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Walks the nodes of a model, keeps what every tensor is, and collects the integer graph.
 
-use super::constant::{evaluate, ConstTensor};
+use super::channels_last::{CHANNELS_LAST, LAST_OPERATORS};
+use super::constant::ConstTensor;
+use super::evaluate::evaluate;
 use super::host::{moves_values, prefers_host, split_ranges, tail_nodes, TailNode};
+use super::host_layers::averages_before_products;
 use super::model::{Model, Node};
 use super::value::{Base, FloatValue, HostFrom, HostValue, Pending, Value};
 use crate::host::{FloatChain, HostInput, HostOutput};
@@ -126,6 +129,8 @@ pub struct Importer<'m> {
     behind: BTreeSet<usize>,
     /// The same where quantizers are the host's work, too.
     at_tail: BTreeSet<usize>,
+    /// Numbers of averages that only last products read.
+    last_averages: BTreeSet<usize>,
     /// Tensors whose codes are a function of another's: that tensor, its first code, and the codes for it and the next ones.
     pub derived: BTreeMap<TensorId, (TensorId, i64, Vec<i64>)>,
     results: Vec<(String, HostValue)>,
@@ -147,8 +152,10 @@ pub fn lower(name: &str, model: &Model) -> Result<Imported, Vec<ImportError>> {
     let mut errors = unsupported(model);
     let graph =
         Graph { name: name.to_string(), tensors: vec![], nodes: vec![], inputs: vec![], outputs: vec![] };
+    let behind = tail_nodes(&model.nodes, false);
     let mut importer = Importer {
         model,
+        last_averages: averages_before_products(&model.nodes, &behind),
         values: BTreeMap::new(),
         graph,
         ranges: Vec::new(),
@@ -156,7 +163,7 @@ pub fn lower(name: &str, model: &Model) -> Result<Imported, Vec<ImportError>> {
         outputs: Vec::new(),
         notes: model.notes.clone(),
         tail: Vec::new(),
-        behind: tail_nodes(&model.nodes, false),
+        behind,
         at_tail: tail_nodes(&model.nodes, true),
         derived: BTreeMap::new(),
         results: Vec::new(),
@@ -189,7 +196,10 @@ fn refused(node: &Node, reason: String) -> ImportError {
 /// All nodes whose operator or domain is not understood.
 fn unsupported(model: &Model) -> Vec<ImportError> {
     let reason = |n: &Node| {
-        if !DOMAINS.contains(&n.domain.as_str()) {
+        if n.domain == CHANNELS_LAST {
+            let known = LAST_OPERATORS.contains(&n.op.as_str());
+            (!known).then(|| "not supported with channels last".to_string())
+        } else if !DOMAINS.contains(&n.domain.as_str()) {
             Some(format!("operator domain {:?} is not supported", n.domain))
         } else if !OPERATORS.contains(&n.op.as_str()) {
             Some("this operator is not supported".to_string())
@@ -242,7 +252,7 @@ impl Importer<'_> {
     }
 
     /// The values of the node's outputs.
-    fn evaluate(&mut self, number: usize, node: &Node) -> Result<Vec<Value>, String> {
+    pub fn evaluate(&mut self, number: usize, node: &Node) -> Result<Vec<Value>, String> {
         if node.outputs.is_empty() {
             return Err("has no outputs".into());
         }
@@ -257,6 +267,9 @@ impl Importer<'_> {
                 Some(value) => inputs.push(Some(value.clone())),
                 None => return Err(format!("reads tensor {name:?}, which nothing before it gives")),
             }
+        }
+        if node.domain == CHANNELS_LAST {
+            return self.channels_last(number, node);
         }
         if !DOMAINS.contains(&node.domain.as_str()) {
             return Err("unsupported domain".into());
@@ -276,6 +289,9 @@ impl Importer<'_> {
         let behind = self.behind.contains(&number);
         self.at_end = behind;
         if host_made || (behind && prefers_host(node)) || node.op == "TopK" {
+            return self.on_host(node, &inputs, &constants);
+        }
+        if self.last_averages.contains(&number) {
             return self.on_host(node, &inputs, &constants);
         }
         if self.at_tail.contains(&number) && super::host::joins_places(node, &inputs) {

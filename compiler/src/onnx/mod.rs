@@ -12,11 +12,14 @@
 //!   [`pair_sum`]) that are exact for every value.
 
 pub mod arithmetic;
+pub mod channels_last;
 pub mod combine;
 pub mod constant;
 pub mod emit;
+pub mod evaluate;
 pub mod host;
 pub mod host_codes;
+pub mod host_layers;
 pub mod linear;
 pub mod lower;
 pub mod model;

@@ -47,6 +47,9 @@ impl Importer<'_> {
             "Trunc" => self.truncate(node, float()?, constants)?,
             "MultiThreshold" => self.thresholds(node, x()?, constants)?,
             "QuantizeLinear" => {
+                if let Some(codes) = self.same_codes(node) {
+                    return floats(codes);
+                }
                 let q = LinearQuant::of(node, constants, false)?;
                 self.quantize_linear(node, float()?, &q)?
             }
@@ -82,6 +85,7 @@ impl Importer<'_> {
             "MaxPool" | "GlobalMaxPool" => self.pool_max(node, x()?)?,
             "MaxPoolNHWC" => self.pool_max_last(node, x()?)?,
             "AveragePool" | "GlobalAveragePool" => self.pool_average(node, x()?)?,
+            "ReduceMean" => self.mean(node, float()?, constants)?,
             "Concat" => self.concat(node, inputs)?,
             _ => match function_step(node)? {
                 Some(step) => float()?.then(step),

@@ -28,6 +28,15 @@ fn factors<'c>(inputs: &Inputs, constants: &'c Constants) -> Result<(FloatValue,
     Ok((v, w))
 }
 
+/// Refuses a Gemm with factors or with a transposed activation.
+pub fn check_plain(node: &Node) -> Result<(), String> {
+    let plain = float(node, "alpha", 1.0)? == 1.0 && float(node, "beta", 1.0)? == 1.0;
+    match plain && int(node, "transA", 0)? == 0 {
+        true => Ok(()),
+        false => Err("alpha, beta other than 1 and transA are not supported".into()),
+    }
+}
+
 impl Importer<'_> {
     /// ConvInteger and MatMulInteger: int32 sums.
     pub fn integer_product(
@@ -192,10 +201,7 @@ impl Importer<'_> {
         w: &ConstTensor,
         bias: Option<&ConstTensor>,
     ) -> Result<FloatValue, String> {
-        let plain = float(node, "alpha", 1.0)? == 1.0 && float(node, "beta", 1.0)? == 1.0;
-        if !plain || int(node, "transA", 0)? != 0 {
-            return Err("alpha, beta other than 1 and transA are not supported".into());
-        }
+        check_plain(node)?;
         let &[rows, columns] = &w.dims[..] else { return Err(format!("weights of shape {:?}", w.dims)) };
         let v = if int(node, "transB", 0)? != 0 {
             let turned = w.gather(vec![columns, rows], &transpose_order(&w.dims, &[1, 0]));
@@ -288,10 +294,11 @@ impl Importer<'_> {
             offset.push(view.offset * w.iter().map(|&w| w as i64).sum::<i64>());
             scale.push(view.scale as f64 * weight_scales[o] as f64);
         }
+        let floats = matches!(node.op.as_str(), "Conv" | "Gemm" | "MatMul");
+        if largest > FLOAT_EXACT && self.at_end && floats {
+            return Err("the reference's float sums, which nothing quantizes, are not exact".into());
+        }
         if !linear {
-            if largest > FLOAT_EXACT && self.at_end && node.op == "Conv" {
-                return Err("the reference's float sums, which nothing quantizes, are not exact".into());
-            }
             self.note_rounding(node, largest);
         }
         let linear = linear.then(|| {

@@ -1,14 +1,34 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Windows of convolutions and pools; averages.
 
-use super::constant::{int, ints, text};
+use super::constant::{axis, int, ints, text};
 use super::lower::Importer;
 use super::model::{check_activation, Node};
-use super::ops::waiting;
+use super::ops::{optional, waiting, Constants};
 use super::value::{image_order, odd_part, FloatValue, Pending, PendingOp, WindowTemplate};
 use crate::host::{FloatStep, FromInt};
 
 impl Importer<'_> {
+    /// ReduceMean over all rows and columns: a global average.
+    pub fn mean(&mut self, node: &Node, v: FloatValue, constants: &Constants) -> Result<FloatValue, String> {
+        let rank = v.dims.len();
+        let list = match optional(node, constants, 1, "list of axes")? {
+            Some(t) => t.integers()?.to_vec(),
+            None => ints(node, "axes")?.unwrap_or_default(),
+        };
+        let mut axes = list.iter().map(|&a| axis(a, rank)).collect::<Result<Vec<_>, _>>()?;
+        axes.sort_unstable();
+        if rank < 3 || axes != (2..rank).collect::<Vec<_>>() {
+            return Err(format!("a mean over axes {list:?} of {rank}; all rows and columns are supported"));
+        }
+        let global = Node { op: "GlobalAveragePool".into(), ..node.clone() };
+        let pooled = self.pool_average(&global, v)?;
+        // the reference's own sums are those of floats
+        self.note_rounding(node, u64::MAX);
+        let dims = pooled.dims[..2].to_vec();
+        Ok(if int(node, "keepdims", 1)? == 0 { pooled.with_dims(dims) } else { pooled })
+    }
+
     pub fn pool_average(&mut self, node: &Node, v: FloatValue) -> Result<FloatValue, String> {
         let (v, _) = self.as_image(&node.name, v)?;
         let (v, t, views) = self.integers(&node.name, &v)?;

@@ -2,6 +2,7 @@
 //! Walks the operators of a model, keeps what every tensor is, and collects the integer graph and the host's work.
 
 use super::code::CodeOp;
+use super::dilation::Batches;
 use super::model::{ElementType, Model, Operator};
 use crate::host::{CodeMap, FloatChain, FloatRounding, FloatStep, FromInt, HostInput, HostOutput};
 use crate::import::{HostResult, ImportError, Imported};
@@ -39,6 +40,10 @@ pub enum Value {
     /// A tensor of the integer graph, with the same elements in the same order.
     Codes(TensorId),
     Padded(Border),
+    /// Rows and columns in batches.
+    Batches(Batches),
+    /// What the convolution with this number makes of them.
+    BatchedConv(Batches, usize),
     /// A float input of the model.
     Float,
     Host(HostRef),
@@ -89,7 +94,7 @@ pub struct Importer<'m> {
     /// Operators behind which nothing needs the hardware, by their number in the model.
     tail_operators: Vec<bool>,
     /// Number of the operator at hand.
-    number: usize,
+    pub number: usize,
 }
 
 /// Turns a model into an integer graph and the host's steps around it.
@@ -344,6 +349,9 @@ impl<'m> Importer<'m> {
                 format!("its input {name:?} is computed by the host, behind the network's integer part")
             }
             Value::Shape => format!("its input {name:?} is a computed shape"),
+            Value::Batches(_) | Value::BatchedConv(..) => {
+                format!("its input {name:?} stands in batches; BATCH_TO_SPACE_ND must follow its convolution")
+            }
             _ => format!("its input {name:?} has no codes"),
         }
     }
@@ -481,7 +489,8 @@ impl<'m> Importer<'m> {
     fn finish(self, results: Vec<usize>) -> std::result::Result<Imported, Vec<ImportError>> {
         for &t in &self.model.inputs {
             let name = &self.model.tensors[t].name;
-            if matches!(self.values[t], Value::Float) {
+            let quantized = self.inputs.iter().any(|i| i.name == *name);
+            if matches!(self.values[t], Value::Float) && !quantized {
                 return Err(vec![ImportError::file(format!("input {name:?}"), "nothing quantizes it")]);
             }
         }

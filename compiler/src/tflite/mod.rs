@@ -7,6 +7,7 @@
 //!   graph; [`host`], [`code`]: what the host computes behind it.
 
 pub mod code;
+mod dilation;
 mod elementwise;
 pub mod fixed;
 mod flatbuffer;
@@ -15,7 +16,9 @@ mod lower;
 pub mod model;
 mod names;
 mod ops;
+mod pools;
 mod shapes;
+mod transpose_conv;
 mod window;
 
 use crate::import::{ImportError, Imported};

@@ -9,10 +9,11 @@ use crate::ir::{Add, ChannelParams, Op, Requant, Rounding, TensorId};
 use crate::tail::HostOp;
 
 /// Operators that become nodes, or work of the host.
-const OPERATORS: [&str; 39] = [
+const OPERATORS: [&str; 43] = [
     "ABS",
     "ADD",
     "AVERAGE_POOL_2D",
+    "BATCH_TO_SPACE_ND",
     "CONCATENATION",
     "CONV_2D",
     "DEPTHWISE_CONV_2D",
@@ -32,6 +33,7 @@ const OPERATORS: [&str; 39] = [
     "PAD",
     "PADV2",
     "QUANTIZE",
+    "REDUCE_MAX",
     "RELU",
     "RELU6",
     "RELU_0_TO_1",
@@ -41,6 +43,7 @@ const OPERATORS: [&str; 39] = [
     "SHAPE",
     "SLICE",
     "SOFTMAX",
+    "SPACE_TO_BATCH_ND",
     "SPLIT",
     "SPLIT_V",
     "SQUEEZE",
@@ -48,6 +51,7 @@ const OPERATORS: [&str; 39] = [
     "SUB",
     "TANH",
     "TRANSPOSE",
+    "TRANSPOSE_CONV",
     "UNPACK",
 ];
 
@@ -60,7 +64,6 @@ pub fn unknown(kind: &str) -> String {
     let way = match kind {
         k if k.starts_with("custom") => "only TFLite's own operators are; build the network from them",
         "RESIZE_BILINEAR" => "use nearest-neighbour upsampling by a whole factor",
-        "TRANSPOSE_CONV" => "use nearest-neighbour upsampling and a convolution",
         "BATCH_MATMUL" => "a product with constant weights can be a fully connected layer",
         "DIV" => "multiply by the reciprocal",
         "LSTM" | "UNIDIRECTIONAL_SEQUENCE_LSTM" | "SVDF" | "RNN" | "WHILE" | "IF" => {
@@ -135,13 +138,20 @@ pub fn requant(
 
 impl<'m> Importer<'m> {
     pub fn dispatch(&mut self, op: &Operator<'m>) -> Result<()> {
+        if self.in_batches(op)? {
+            return Ok(());
+        }
         match op.kind.as_str() {
+            "SPACE_TO_BATCH_ND" => self.space_to_batch(op),
+            "BATCH_TO_SPACE_ND" => self.batch_to_space(op),
             "CONV_2D" => self.conv_2d(op),
             "DEPTHWISE_CONV_2D" => self.depthwise_conv_2d(op),
             "FULLY_CONNECTED" => self.fully_connected(op),
+            "TRANSPOSE_CONV" => self.transpose_conv(op),
             "MAX_POOL_2D" => self.max_pool_2d(op),
             "AVERAGE_POOL_2D" => self.average_pool_2d(op),
             "MEAN" => self.mean(op),
+            "REDUCE_MAX" => self.reduce_max(op),
             "ADD" => self.add(op, false),
             "SUB" => self.add(op, true),
             "MUL" => self.mul(op),

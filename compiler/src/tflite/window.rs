@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! Convolutions, dense layers, pools and means.
+//! Convolutions and dense layers.
 
 use super::fixed::Multiplier;
 use super::flatbuffer::Table;
@@ -7,14 +7,14 @@ use super::lower::{image, Border, Importer, Quant, Result, Value};
 use super::model::{ElementType, Operator};
 use super::ops::{requant, Activation};
 use crate::ir::*;
-use crate::requant::{acc_bounds, identity, search};
+use crate::requant::{acc_bounds, identity};
 
 /// How a window moves.
 #[derive(Clone, Copy, Debug)]
-struct Window {
-    kernel: [usize; 2],
-    stride: [usize; 2],
-    dilation: [usize; 2],
+pub struct Window {
+    pub kernel: [usize; 2],
+    pub stride: [usize; 2],
+    pub dilation: [usize; 2],
     same: bool,
 }
 
@@ -25,7 +25,7 @@ impl Window {
     }
 
     /// `[top, left, bottom, right]` of SAME padding (the odd one comes last), and rows and columns of the output.
-    fn pads(&self, size: [usize; 2]) -> Result<([usize; 4], [usize; 2])> {
+    pub fn pads(&self, size: [usize; 2]) -> Result<([usize; 4], [usize; 2])> {
         let (mut pads, mut out) = ([0; 4], [0; 2]);
         for axis in 0..2 {
             let extent = self.extent(axis).ok_or("its window is too large")?;
@@ -45,7 +45,7 @@ impl Window {
     }
 }
 
-fn positive(value: i32, what: &str) -> Result<usize> {
+pub fn positive(value: i32, what: &str) -> Result<usize> {
     usize::try_from(value)
         .ok()
         .filter(|&v| v > 0)
@@ -53,7 +53,7 @@ fn positive(value: i32, what: &str) -> Result<usize> {
 }
 
 /// Padding and strides, the first three fields of all window operators' options.
-fn moves(options: Table, kernel: [usize; 2], dilation: Option<usize>) -> Result<Window> {
+pub fn moves(options: Table, kernel: [usize; 2], dilation: Option<usize>) -> Result<Window> {
     let same = match options.byte(0)? {
         0 => true,
         1 => false,
@@ -89,8 +89,26 @@ enum Scales {
     Single,
 }
 
+/// Groups of a convolution of `ic` channels.
+pub fn groups(op: &Operator, layer: &Layer, ic: usize) -> Result<usize> {
+    let [oc, _, _, icg] = layer.shape;
+    let groups = match op.kind.as_str() {
+        "DEPTHWISE_CONV_2D" => ic,
+        _ => ic / icg,
+    };
+    match groups == 0 || groups * icg != ic || oc % groups != 0 {
+        true => Err(format!("{ic} input channels do not go with weights for {icg} and {oc} output channels")),
+        false => Ok(groups),
+    }
+}
+
 impl<'m> Importer<'m> {
     pub fn conv_2d(&mut self, op: &Operator<'m>) -> Result<()> {
+        let (window, layer, activation) = self.conv_parts(op)?;
+        self.conv(op, window, layer, activation)
+    }
+
+    pub fn conv_parts(&mut self, op: &Operator<'m>) -> Result<(Window, Layer, Activation)> {
         let options = op.options.ok_or("it has no options")?;
         let w = self.input_tensor(op, 1)?;
         let &[oc, kh, kw, icg] = &self.model.tensors[w].dims[..] else {
@@ -99,10 +117,15 @@ impl<'m> Importer<'m> {
         let window = moves(options, [kh, kw], Some(4))?;
         let activation = Activation::read(op.options, 3)?;
         let layer = self.layer(op, [oc, kh, kw, icg], 0, |o, k, i| (o * kh * kw + k) * icg + i)?;
-        self.conv(op, window, layer, activation)
+        Ok((window, layer, activation))
     }
 
     pub fn depthwise_conv_2d(&mut self, op: &Operator<'m>) -> Result<()> {
+        let (window, layer, activation) = self.depthwise_parts(op)?;
+        self.conv(op, window, layer, activation)
+    }
+
+    pub fn depthwise_parts(&mut self, op: &Operator<'m>) -> Result<(Window, Layer, Activation)> {
         let options = op.options.ok_or("it has no options")?;
         let w = self.input_tensor(op, 1)?;
         let &[1, kh, kw, oc] = &self.model.tensors[w].dims[..] else {
@@ -111,7 +134,7 @@ impl<'m> Importer<'m> {
         let window = moves(options, [kh, kw], Some(5))?;
         let activation = Activation::read(op.options, 4)?;
         let layer = self.layer(op, [oc, kh, kw, 1], 3, |o, k, _| k * oc + o)?;
-        self.conv(op, window, layer, activation)
+        Ok((window, layer, activation))
     }
 
     pub fn fully_connected(&mut self, op: &Operator<'m>) -> Result<()> {
@@ -172,7 +195,7 @@ impl<'m> Importer<'m> {
     }
 
     /// `place(o, tap, i)`: where the weight of output channel o, kernel position and input channel i stands.
-    fn layer(
+    pub fn layer(
         &mut self,
         op: &Operator,
         shape: [usize; 4],
@@ -273,19 +296,11 @@ impl<'m> Importer<'m> {
 
     fn conv(&mut self, op: &Operator<'m>, window: Window, layer: Layer, act: Activation) -> Result<()> {
         let (x, y) = (self.input_tensor(op, 0)?, self.output_tensor(op)?);
-        let [oc, _, _, icg] = layer.shape;
+        let oc = layer.shape[0];
         let (border, [h, w, ic]) = self.bordered(op, x, &window, layer.input.zero_point)?;
         let (pads, out) = window.pads([h, w])?;
         self.check_shape(y, &[1, out[0], out[1], oc])?;
-        let groups = match op.kind.as_str() {
-            "DEPTHWISE_CONV_2D" => ic,
-            _ => ic / icg,
-        };
-        if groups == 0 || groups * icg != ic || oc % groups != 0 {
-            return Err(format!(
-                "{ic} input channels do not go with weights for {icg} and {oc} output channels"
-            ));
-        }
+        let groups = groups(op, &layer, ic)?;
         let (weights, requant) = layer.requantized(act)?;
         let output = self.new_codes(y)?;
         let pads = std::array::from_fn(|i| pads[i] + border.pads[i]);
@@ -306,7 +321,7 @@ impl<'m> Importer<'m> {
     }
 
     /// A window operator's input, with the border that it takes over as padding, and its size with that border.
-    fn bordered(
+    pub fn bordered(
         &mut self,
         op: &Operator,
         x: usize,
@@ -340,136 +355,6 @@ impl<'m> Importer<'m> {
             true => Ok(()),
             false => Err(format!("its output has shape {found:?}, must have {dims:?}")),
         }
-    }
-
-    fn pool(&mut self, op: &Operator) -> Result<(Window, Activation, Quant, Quant)> {
-        let options = op.options.ok_or("it has no options")?;
-        let kernel = [positive(options.int(4, 0)?, "filter")?, positive(options.int(3, 0)?, "filter")?];
-        let (x, y) = (self.input_tensor(op, 0)?, self.output_tensor(op)?);
-        let (from, to) = (self.quant(x)?, self.quant(y)?);
-        if from.ty != to.ty {
-            return Err("its input and output must have one type".into());
-        }
-        Ok((moves(options, kernel, None)?, Activation::read(op.options, 5)?, from, to))
-    }
-
-    pub fn max_pool_2d(&mut self, op: &Operator<'m>) -> Result<()> {
-        let (window, activation, from, to) = self.pool(op)?;
-        let (x, y) = (self.input_tensor(op, 0)?, self.output_tensor(op)?);
-        // Positions outside do not count: they carry the smallest code. A border's code does count.
-        let (border, [h, w, c]) = self.bordered(op, x, &window, from.range().0)?;
-        let (pads, out) = window.pads([h, w])?;
-        self.check_shape(y, &[1, out[0], out[1], c])?;
-        let clamp = activation.clamp(&to)?;
-        let pads = std::array::from_fn(|i| pads[i] + border.pads[i]);
-        let output = self.new_codes(y)?;
-        let (kernel, stride, pad_code) = (window.kernel, window.stride, from.range().0);
-        let plain = clamp == to.range();
-        let unclamped = format!("{}_unclamped", op.name);
-        let target = match plain {
-            true => output,
-            false => self.new_tensor(&unclamped, [out[0], out[1], c], to)?,
-        };
-        let kind = PoolKind::Max;
-        let pool = Pool { input: border.tensor, output: target, kernel, stride, pads, pad_code, kind };
-        self.node(if plain { &op.name } else { &unclamped }, Op::Pool(pool));
-        if !plain {
-            self.function(&op.name, target, output, |code| code.clamp(clamp.0, clamp.1))?;
-        }
-        self.values[y] = Value::Codes(output);
-        Ok(())
-    }
-
-    pub fn average_pool_2d(&mut self, op: &Operator<'m>) -> Result<()> {
-        let (window, activation, from, to) = self.pool(op)?;
-        let y = self.output_tensor(op)?;
-        let input = self.codes(op, 0)?;
-        let &[1, h, w, c] = &self.model.tensors[self.input_tensor(op, 0)?].dims[..] else {
-            return Err("its input must have shape [1, height, width, channels]".into());
-        };
-        let (pads, out) = window.pads([h, w])?;
-        if pads != [0; 4] {
-            return Err(
-                "averages at the border divide by fewer elements, which is not supported; use VALID padding"
-                    .into(),
-            );
-        }
-        self.check_shape(y, &[1, out[0], out[1], c])?;
-        let clamp = activation.clamp(&to)?;
-        let count = window.kernel.iter().product::<usize>() as i64;
-        let average = move |sum: i64| {
-            let half = if sum > 0 { count / 2 } else { -(count / 2) };
-            ((sum + half) / count).clamp(clamp.0 as i64, clamp.1 as i64) as i32
-        };
-        let (lo, hi) = from.ty.range();
-        let found = search(average, (lo * count, hi * count), true, 0, clamp);
-        let (params, rounding) = found.map_err(|e| format!("its division has no exact multiplier: {e}"))?;
-        let requant = Requant { zero_point: 0, ..requant(vec![params], rounding, &to, clamp) };
-        self.sum(op, y, input, [h, w, c], window.kernel, window.stride, requant)
-    }
-
-    #[allow(clippy::too_many_arguments)]
-    fn sum(
-        &mut self,
-        op: &Operator,
-        y: usize,
-        input: TensorId,
-        [h, w, c]: [usize; 3],
-        kernel: [usize; 2],
-        stride: [usize; 2],
-        requant: Requant,
-    ) -> Result<()> {
-        let shape = [(h - kernel[0]) / stride[0] + 1, (w - kernel[1]) / stride[1] + 1, c];
-        let output = self.new_tensor(&self.model.tensors[y].name, shape, self.quant(y)?)?;
-        let kind = PoolKind::Sum(requant);
-        let pool = Pool { input, output, kernel, stride, pads: [0; 4], pad_code: 0, kind };
-        self.node(&op.name, Op::Pool(pool));
-        self.finish_shape(&format!("{}_shape", op.name), y, output)
-    }
-
-    /// Means over rows, columns or both.
-    pub fn mean(&mut self, op: &Operator<'m>) -> Result<()> {
-        let (x, axes, y) = (self.input_tensor(op, 0)?, self.input_tensor(op, 1)?, self.output_tensor(op)?);
-        let (from, to) = (self.quant(x)?, self.quant(y)?);
-        if from.ty != to.ty || from.ty.bits != 8 {
-            return Err("is supported for int8 and uint8, of one type on both sides".into());
-        }
-        let dims = self.model.tensors[x].dims.clone();
-        let mut reduced = vec![false; dims.len()];
-        for axis in self.constant(axes)? {
-            let wrapped = if axis < 0 { axis + dims.len() as i64 } else { axis };
-            let slot = usize::try_from(wrapped).ok().and_then(|a| reduced.get_mut(a));
-            *slot.ok_or_else(|| format!("axis {axis} does not exist"))? = true;
-        }
-        let [h, w, c] = image(&dims);
-        let n = dims.len();
-        let whole = |at: usize| at < n && reduced[at];
-        let (over_w, over_c) = (n >= 2 && whole(n - 2), n >= 1 && whole(n - 1));
-        let above = (0..n.saturating_sub(2)).filter(|&i| dims[i] > 1).map(|i| reduced[i]).collect::<Vec<_>>();
-        if over_c && c > 1 || (above.contains(&true) && above.contains(&false)) {
-            return Err(
-                "means are supported over rows, columns or both; use a convolution over channels".into()
-            );
-        }
-        let kernel = [if above.contains(&true) { h } else { 1 }, if over_w { w } else { 1 }];
-        let count = kernel.iter().product::<usize>() as i64;
-        let expected = (h / kernel[0]) * (w / kernel[1]) * c;
-        if h * w * c == 0 || self.model.tensors[y].count() != expected {
-            return Err(format!("its output must have {expected} elements"));
-        }
-        let input = self.codes(op, 0)?;
-        if count == 1 {
-            let scaled = mean_multiplier(&from, &to, 1)?;
-            let (least, most) = to.range();
-            let output = self.new_tensor(&self.model.tensors[y].name, [h, w, c], to)?;
-            self.function(&op.name, input, output, |code| {
-                let scaled = scaled.apply(code - from.zero_point);
-                scaled.saturating_add(to.zero_point).clamp(least, most)
-            })?;
-            return self.finish_shape(&format!("{}_shape", op.name), y, output);
-        }
-        let requant = mean_requant(&from, &to, count)?;
-        self.sum(op, y, input, [h, w, c], kernel, [1, 1], requant)
     }
 
     /// A border as codes: a convolution of a single 1 per channel, in a window that is larger than each pad.
@@ -508,32 +393,6 @@ pub fn copying(channels: usize, quant: &Quant) -> Requant {
     let channels = vec![identity(Rounding::Floor); channels];
     let requant = requant(channels, Rounding::Floor, quant, quant.range());
     Requant { zero_point: 0, ..requant }
-}
-
-/// The multiplier of the scales, divided by the number of elements, with as many bits as fit.
-fn mean_multiplier(from: &Quant, to: &Quant, count: i64) -> Result<Multiplier> {
-    let m = Multiplier::new(from.scale as f64 / to.scale as f64)?;
-    let bits = 63 - (count as u64).leading_zeros() as i32;
-    let shift = bits.min(32).min(31 + m.exponent);
-    let mantissa = (((m.mantissa as i64) << shift) / count) as i32;
-    Ok(Multiplier { mantissa, exponent: m.exponent - shift })
-}
-
-fn mean_requant(from: &Quant, to: &Quant, count: i64) -> Result<Requant> {
-    let scaled = mean_multiplier(from, to, count)?;
-    let bias = i32::try_from(-(from.zero_point as i64) * count).map_err(|_| "it has too many elements")?;
-    if let Some((params, rounding)) = scaled.params(bias) {
-        return Ok(requant(vec![params], rounding, to, to.range()));
-    }
-    let (lo, hi) = from.ty.range();
-    let (least, most) = to.range();
-    let rule = |sum: i64| {
-        let y = scaled.apply((sum + bias as i64) as i32);
-        y.saturating_add(to.zero_point).clamp(least, most)
-    };
-    let (params, rounding) =
-        search(rule, (lo * count, hi * count), true, 0, (least, most)).map_err(|e| e.to_string())?;
-    Ok(Requant { zero_point: 0, ..requant(vec![params], rounding, to, to.range()) })
 }
 
 impl Layer {

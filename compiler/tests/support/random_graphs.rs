@@ -501,6 +501,27 @@ impl Builder {
         }
     }
 
+    /// One or two layers of any kind on a wide image.
+    fn wide(&mut self, input: TensorId, oc: usize) -> TensorId {
+        let layer = |b: &mut Builder, t: TensorId| match b.rng.next() % 8 {
+            0 => b.residual(t),
+            1 => b.pool(t, true, false),
+            2 => b.pool(t, false, false),
+            3 => b.copy(t),
+            4 => {
+                let branch = b.conv_same(t, oc);
+                b.concat(vec![t, branch])
+            }
+            5 => b.conv(t, oc, true),
+            _ => b.conv(t, oc, false),
+        };
+        let first = layer(self, input);
+        match self.type_of(first).bits <= 16 && self.rng.one_in(2) {
+            true => layer(self, first),
+            false => first,
+        }
+    }
+
     /// The same codes in another shape.
     fn rearrange(&mut self, input: TensorId) -> TensorId {
         let n: usize = self.shape(input).iter().product();
@@ -568,9 +589,12 @@ pub enum Kind {
     Dense,
     Reshape,
     Network,
+    /// Rows with so many channels that small banks hold no window of them.
+    Wide,
 }
 
 impl Kind {
+    /// All but `Wide`, which has images of its own.
     #[allow(dead_code)]
     pub const ALL: [Kind; 11] = [
         Kind::Conv,
@@ -592,6 +616,7 @@ pub fn random_case(seed: u64, kind: Kind, size: usize) -> (Graph, Vec<Vec<i32>>)
     let mut b = Builder::new(seed);
     let (h, w, c) = (b.size(1, size), b.size(1, size), b.size(1, 2 * size));
     let (h, w, c) = match b.rng.next() % 24 {
+        _ if kind == Kind::Wide => (b.size(1, 6), b.size(2 * size, 5 * size), b.size(size, 4 * size)),
         0..=2 => (1, 1, c),
         3 => (1, 1, b.size(1, 20 * size)),
         4 => (b.size(1, 2), b.size(1, 8 * size), c.min(8)),
@@ -656,6 +681,7 @@ pub fn random_case(seed: u64, kind: Kind, size: usize) -> (Graph, Vec<Vec<i32>>)
             b.copy(t)
         }
         Kind::Network => b.network(x, size),
+        Kind::Wide => b.wide(x, oc),
     };
     b.finish(out);
     let inputs = b.inputs();

@@ -230,6 +230,17 @@ fn rectangles() -> (Graph, Vec<i32>) {
     n.done(vec![e, y])
 }
 
+/// Rows of 70 pixels that the banks of `tiny` hold in no band: three of 40 channels, five of 24, one of 120.
+fn wide() -> (Graph, Vec<i32>) {
+    let (mut n, x) = Net::new("wide", [6, 70, 40], INT8, -9);
+    let a = n.relu(x, 24, 3, 1, Pad::Same);
+    let b = n.conv(a, 24, [5, 5], (1, Pad::Same), true, (INT8, 5));
+    let c = n.relu(b, 120, 1, 1, Pad::All(0));
+    let d = n.dense(c, 40);
+    let e = n.add(x, d);
+    n.done(vec![b, e])
+}
+
 /// A stream longer than a coordinate counts.
 fn long() -> (Graph, Vec<i32>) {
     let ty = IntType { bits: 2, signed: false };
@@ -248,6 +259,7 @@ pub fn network(name: &str) -> (Graph, Vec<i32>) {
         "dscnn" => dscnn(),
         "vww" => vww(),
         "rectangles" => rectangles(),
+        "wide" => wide(),
         "long" => long(),
         "autoencoder" => autoencoder(),
         "ultranet" => ultranet(),
