@@ -107,6 +107,11 @@ impl<'m> Importer<'m> {
         let axes = [axis(h, oh, stride[0], kh)?, axis(wide, ow, stride[1], kw)?];
         let activation = Activation::read(op.options, 3)?;
         let layer = self.layer(&plain, [oc, kh, kw, ic], 0, |o, k, i| (o * kh * kw + k) * ic + i)?;
+        if layer.input.ty.bits == 16 && at(3).is_none() {
+            return Err(
+                "16-bit codes without a bias are not supported; the kernel rounds them otherwise".into()
+            );
+        }
         let input = self.codes(&plain, 0)?;
         self.phases(op, y, input, axes, &layer, activation)
     }
