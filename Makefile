@@ -10,7 +10,7 @@ run = @$(1) || { status=$$?; printf '\nfailed; repeat with:\n  %s\n' '$(subst ',
 
 PYTHON ?= python3
 
-.PHONY: help demo gen synth timing pnr formal bench-golden vivado-check test test-long lint fmt clippy rtl-lint bless compare setup setup-test clean
+.PHONY: help demo gen synth timing pnr formal bench-golden mutate vivado-check test test-long lint fmt clippy rtl-lint bless compare setup setup-test clean
 
 help: ## Print this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -46,6 +46,9 @@ formal: setup-test ## Prove the AXI ports, FIFOs, token counters and arithmetic 
 
 bench-golden: ## Golden model against TFLite and ONNX Runtime (BENCH='--models DIR' for more networks); writes docs/speed.md, README.md
 	$(call run,$(PYTHON) tools/bench_golden.py $(BENCH) --write docs/speed.md --readme README.md)
+
+mutate: setup-test ## Put some 200 faults into the Verilog, one at a time, and run the tests against each (an hour; goes on where it was); docs/mutation.md
+	$(call run,$(PYTHON) tools/mutate.py --write docs/mutation.md)
 
 vivado-check: setup-test ## Run the Vivado scripts of every configuration against a mock of Vivado, and break them in every way
 	$(call run,$(CARGO) test --test vivado -- --nocapture)

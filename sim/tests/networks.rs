@@ -3,7 +3,8 @@
 //!
 //! A case is drawn from its seed: configuration (shipped or itself drawn), graph, inputs, memory timing. `BRICKWORK_SEED`
 //! sets the first seed, `BRICKWORK_CASES` how many follow it, `BRICKWORK_SIZE` the largest height and width, `BRICKWORK_ALL`
-//! goes on after a failure. A failing case is shrunk and the smallest failing graph printed.
+//! goes on after a failure, `BRICKWORK_CONFIG` puts all that runs on RTL on that configuration. A failing case is shrunk and
+//! the smallest failing graph printed, unless `BRICKWORK_SHRINK` is 0.
 
 #[path = "../../compiler/tests/support/features.rs"]
 mod features;
@@ -217,6 +218,9 @@ impl Bench {
 
     /// A report of a failure: the smallest sample and setting that fail too.
     fn explain(&mut self, sample: &Sample, setting: &Setting, why: String) -> String {
+        if number("BRICKWORK_SHRINK", 1) == 0 {
+            return why;
+        }
         let plain = Setting::plain();
         let options = [plain, Setting { all_tensors: setting.all_tensors, ..plain }, *setting];
         let mut fails = |setting: &Setting, s: &Sample| {
@@ -342,6 +346,9 @@ fn drawn_on_rtl(
     cases: u64,
     required: &[String],
 ) {
+    let only = std::env::var("BRICKWORK_CONFIG").ok();
+    let only: Option<Vec<&str>> = only.as_deref().map(|name| vec![name]);
+    let (configurations, required) = only.as_deref().map_or((configurations, required), |one| (one, &[]));
     let mut benches: BTreeMap<&str, Bench> = BTreeMap::new();
     let mut tally = Tally::default();
     let (seeds, whole) = seeds(cases);

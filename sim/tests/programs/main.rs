@@ -3,7 +3,7 @@
 //!
 //! `BRICKWORK_CASES` sets how many each test runs, `BRICKWORK_SEED` the first seed, `BRICKWORK_CONFIG` the configuration (shipped, or see
 //! `support/machines.rs`). A failure prints its seed and the
-//! smallest program found that still fails.
+//! smallest program found that still fails; with `BRICKWORK_SHRINK=0` the first one.
 
 mod coverage;
 mod fuzz;
@@ -78,6 +78,7 @@ fn memory_difference(expected: &Image, got: &Image) -> Option<String> {
 /// Panics with the smallest failing part of `case`, if it fails. `check` gives the reason.
 fn must_hold(arch: &Arch, case: &Case, mut check: impl FnMut(&Case) -> Option<String>) {
     let Some(first) = check(case) else { return };
+    assert!(env("BRICKWORK_SHRINK", 1) != 0, "seed {}: {first}", case.seed);
     let small = shrink(case, |c| check(c).is_some());
     let reason = check(&small).unwrap_or_else(|| "not repeatable".into());
     let names: Vec<_> = small.groups.iter().map(|g| g.name).collect();
@@ -208,6 +209,11 @@ fn resets_at_any_moment_leave_no_trace() {
 }
 
 #[test]
+fn a_start_right_behind_a_reset_counts() {
+    reset::a_start_right_behind_a_reset_counts(&arch(), 8, 100);
+}
+
+#[test]
 #[ignore = "long: the largest shipped configuration"]
 fn resets_of_zynq7020_at_any_moment_leave_no_trace() {
     reset::resets_leave_no_trace(&machines::arch("zynq7020"), 7, 300);
@@ -260,6 +266,7 @@ fn fuzz_case(arch: &Arch, sim: &mut Cosim, seed: u64, coverage: &mut Coverage) {
     let name = &arch.config.name;
     let case = fuzz::program(arch, seed);
     let result = fuzz_difference(arch, sim, &case).unwrap_or_else(|reason| {
+        assert!(env("BRICKWORK_SHRINK", 1) != 0, "{name}, seed {seed} {:?}: {reason}", case.cause);
         let (small, reason) = shrink_fuzz(arch, sim, &case).unwrap_or((case.image.clone(), reason));
         panic!(
             "{name}, seed {seed} {:?}, defined: {}\n{reason}\n{}",
