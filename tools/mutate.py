@@ -54,7 +54,7 @@ class Stage:
 # In the order of what they cost.
 STAGES = [
     Stage("registers", "programs", "registers::"),
-    Stage("programs against themselves", "programs", "programs_agree_with_themselves"),
+    Stage("programs against themselves", "programs", "programs_agree_with_themselves", "a_program_in_two_runs_gives_the_same"),
     Stage("programs against the model", "programs", "the_machine_model_agrees_to_the_cycle"),
     Stage("random instructions", "programs", "random_instructions_end_alike", skip=("odd_machines",), configs=("tiny",)),
     Stage("illegal programs", "programs", "illegal_programs_are_refused", "the_machine_model_refuses_illegal_programs_alike"),

@@ -145,6 +145,35 @@ fn self_difference(
     Ok(None)
 }
 
+/// What a run leaves in the buffers the next one finds: a program cut into two runs gives what it gives as a whole. A run ends with all
+/// units idle.
+#[test]
+fn a_program_in_two_runs_gives_the_same() {
+    let arch = arch();
+    let mut sim = build(&arch);
+    for seed in seeds(9, 8) {
+        let case = generate::case(&arch, seed, 8);
+        let options =
+            RunOptions { timing: timing(seed, 0), watchdog_cycles: 20_000, ..RunOptions::default() };
+        let mut run = |image: &Image, about: &str| {
+            let (memory, result) =
+                rtl(&mut sim, image, &options).unwrap_or_else(|e| panic!("seed {seed}, {about}: {e}"));
+            assert_eq!(result.error, None, "seed {seed}, {about}");
+            let busy = sim.stats().busy.iter().flatten().find(|b| b.1 >= result.cycles);
+            assert_eq!(busy, None, "seed {seed}, {about}: busy in the last cycle, {}", result.cycles);
+            memory
+        };
+        let whole = run(&case.image(&arch), "whole");
+        for cut in 1..case.groups.len() {
+            let part = |groups: &[task::Group]| Case { groups: groups.to_vec(), ..case.clone() }.image(&arch);
+            let between = run(&part(&case.groups[..cut]), "first part");
+            let second = Image { regions: between.regions, ..part(&case.groups[cut..]) };
+            let difference = memory_difference(&whole, &run(&second, "second part"));
+            assert_eq!(difference, None, "seed {seed}, cut at group {cut}");
+        }
+    }
+}
+
 /// Each kind of illegal program stops with its error at its instruction, and the machine works afterwards.
 #[test]
 fn illegal_programs_are_refused() {

@@ -113,6 +113,18 @@ fn the_interrupt_is_enabled_shown_and_cleared_by_bit() {
 }
 
 #[test]
+fn the_watchdog_counts_from_the_start_on() {
+    let mut sim = build(&arch());
+    let (good, _) = programs(&arch());
+    let options = RunOptions { watchdog_cycles: 500, ..options(0) };
+    sim.prepare(&good, &options.into()).expect("prepares");
+    write(&mut sim, "IRQ_ENABLE", 0);
+    assert!(!interrupted(&mut sim, 2000), "nothing runs");
+    write(&mut sim, "CTRL", 1);
+    assert_eq!(finished(&mut sim), DONE);
+}
+
+#[test]
 fn start_and_reset_need_their_byte() {
     let mut sim = build(&arch());
     let (good, _) = programs(&arch());
