@@ -71,7 +71,7 @@ fn search(a: &ExploreArguments) -> Result<String, Failure> {
     let (found, counts) =
         Search::new(&header, &networks, known)
             .run(a.budget as usize, threads, &journal, |round| progress.round(&round))?;
-    let took = Took { time: start.elapsed(), threads, evaluated: journal.written() };
+    let took = Took { time: start.elapsed(), threads, compiled: journal.written() };
     drop(progress);
     let (given, notes) = compare(&header, &networks, &given);
     let summary =

@@ -31,8 +31,8 @@ pub struct Summary<'a> {
 pub struct Took {
     pub time: Duration,
     pub threads: usize,
-    /// Configurations evaluated exactly in this run, not read from the journal.
-    pub evaluated: usize,
+    /// Configurations compiled in this run, not read from the journal: to exact cycles, to a bound that was enough, or refused.
+    pub compiled: usize,
 }
 
 /// Rows of a printed front.
@@ -127,10 +127,10 @@ impl Summary<'_> {
             let minutes = t.time.as_secs_f64() / 60.0;
             let _ = writeln!(
                 out,
-                "{:.0} s with {} threads: {:.0} exact evaluations and {:.0} configurations considered a minute",
+                "{:.0} s with {} threads: {:.0} configurations compiled and {:.0} considered a minute",
                 t.time.as_secs_f64(),
                 t.threads,
-                t.evaluated as f64 / minutes,
+                t.compiled as f64 / minutes,
                 c.considered as f64 / minutes
             );
         }
@@ -221,7 +221,7 @@ impl Summary<'_> {
             front_lut: self.front(0).into_iter().map(Entry::new).collect(),
             front_block_ram: self.front(1).into_iter().map(Entry::new).collect(),
             took: self.took.map(|t| t.time.as_secs_f64()),
-            evaluated_now: self.took.map(|t| t.evaluated),
+            compiled_now: self.took.map(|t| t.compiled),
             notes: &self.notes,
         };
         let mut text = serde_json::to_string_pretty(&report).map_err(Failure::other)?;
@@ -243,7 +243,7 @@ struct Report<'a> {
     front_block_ram: Vec<Entry<'a>>,
     /// Seconds of this run, and configurations evaluated in it.
     took: Option<f64>,
-    evaluated_now: Option<usize>,
+    compiled_now: Option<usize>,
     notes: &'a [String],
 }
 
