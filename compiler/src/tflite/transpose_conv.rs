@@ -82,7 +82,7 @@ impl<'m> Importer<'m> {
         let (&[1, h, wide, channels], &[1, oh, ow, found]) = (&dims[0][..], &dims[1][..]) else {
             return Err("its input and output must have shape [1, height, width, channels]".into());
         };
-        if channels != ic || found != oc || h * wide * ic * oc * oh * ow * kh * kw == 0 {
+        if channels != ic || found != oc || [h, wide, ic, oc, oh, ow, kh, kw].contains(&0) {
             return Err(format!("shapes {:?} and {:?} do not go with its weights", dims[0], dims[1]));
         }
         let same = match options.byte(0)? {
