@@ -78,8 +78,9 @@ UNITS = [
     Stage("post unit", "post_unit"),
     Stage("array", "array"),
 ]
-PACKAGES = {"brickwork-sim": ("programs", "networks", "digits_on_rtl", "compute_core", "post_unit"),
-            "hdl-gen": ("leaf", "column", "array", "formal")}
+# Where the test programs stand: there is a `networks` in another folder too.
+FOLDERS = {"sim": ("programs", "networks", "digits_on_rtl", "compute_core", "post_unit"),
+           "hdl-gen": ("leaf", "column", "array", "formal")}
 
 
 def cargo(*arguments):
@@ -91,18 +92,15 @@ def cargo(*arguments):
 
 
 def test_programs(wanted):
-    """Paths of the wanted test programs of the suite, built now."""
+    """Paths of the wanted test programs of the suite, built now: by the whole workspace's features, which `make test` has built."""
+    said = cargo("test", "--quiet", "--workspace", "--no-run", "--message-format=json-render-diagnostics",
+                 *(a for n in sorted(wanted) for a in ("--test", n)))
     found = {}
-    for package, names in PACKAGES.items():
-        names = [n for n in names if n in wanted]
-        if not names:
-            continue
-        said = cargo("test", "--quiet", "-p", package, "--no-run", "--message-format=json",
-                     *(a for n in names for a in ("--test", n)))
-        for line in said.splitlines():
-            message = json.loads(line)
-            if message.get("executable") and message["target"]["name"] in names:
-                found[message["target"]["name"]] = (message["executable"], Path(message["manifest_path"]).parent)
+    for message in map(json.loads, said.splitlines()):
+        if message.get("executable"):
+            name, home = message["target"]["name"], Path(message["manifest_path"]).parent
+            if name in FOLDERS.get(home.name, ()):
+                found[name] = (message["executable"], home)
     return found
 
 
