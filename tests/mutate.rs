@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::Command;
 
 /// Modules of `tiny` that compute something.
-const MODULES: [&str; 32] = [
+const MODULES: [&str; 33] = [
     "acc_half",
     "activation_banks",
     "activation_row",
@@ -28,6 +28,7 @@ const MODULES: [&str; 32] = [
     "load_unit",
     "pass_unit",
     "post_drain",
+    "post_float_ties",
     "post_issue",
     "post_lane",
     "post_mul",

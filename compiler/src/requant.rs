@@ -208,8 +208,7 @@ pub fn solve_through(
         return Err(RequantError::TooSteep);
     }
     let output = Output { zero_point, clamp, rounding };
-    let exact = |p: &ChannelParams| differences(runs, p, output).next().is_none();
-    let found = corridor.parameters().find(exact);
+    let found = corridor.parameters().find(|p| is_exact(runs, p, output));
     found.ok_or_else(|| not_exact(runs, &corridor, output))
 }
 
@@ -227,6 +226,11 @@ impl Output {
         let y = round_scaled(acc + p.bias as i64, p, self.rounding) + self.zero_point as i64;
         y.clamp(self.clamp.0 as i64, self.clamp.1 as i64) as i32
     }
+}
+
+/// Whether the parameters give the rule's code at every value.
+pub fn is_exact(runs: &[Run], p: &ChannelParams, output: Output) -> bool {
+    differences(runs, p, output).next().is_none()
 }
 
 /// Differences at the ends of the runs. None there means none at all: between the ends of a run the parameters' codes are

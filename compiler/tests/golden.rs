@@ -43,7 +43,7 @@ impl Random {
         let table = table.filter(|_| out.bits < 16);
         Requant {
             channels: (0..channels).map(|_| self.params()).collect(),
-            rounding: Rounding::ALL[self.size(0, 3)],
+            rounding: Rounding::ALL[self.size(0, Rounding::ALL.len() - 1)],
             zero_point: self.in_range(-300, 300) as i32,
             clamp: (lo as i32, hi as i32),
             table,
@@ -62,6 +62,12 @@ fn divide(n: i128, bits: u32, rounding: Rounding) -> i128 {
         Rounding::HalfEven => floor + (2 * rest > d || (2 * rest == d && floor % 2 != 0)) as i128,
         // Ties away from zero.
         Rounding::TfLite => floor + (2 * rest > d || (2 * rest == d && floor >= 0)) as i128,
+        // To the last bit of a mantissa of 24 bits that begins with the 16 low bits of the integer part, then to an integer.
+        Rounding::Float32 => {
+            let whole = (if n < 0 { -n - 1 } else { n }) / d % (1 << 16);
+            let behind = 24 - (0..16).rev().find(|&b| whole >> b & 1 == 1).map_or(0, |b| b + 1);
+            divide(divide(n, bits - behind, Rounding::HalfEven), behind, Rounding::HalfEven)
+        }
     }
 }
 
@@ -71,7 +77,9 @@ fn scaled(acc: i64, p: &ChannelParams, rounding: Rounding) -> i128 {
         let high = divide(product, 31, Rounding::HalfUp);
         return if p.shift == 0 { high } else { divide(high, p.shift as u32, Rounding::TfLite) };
     }
-    divide(product, 31 + p.shift as u32, rounding)
+    let shift =
+        if rounding == Rounding::Float32 { [0, 8, 16, 24][p.shift as usize / 8 % 4] } else { p.shift as u32 };
+    divide(product, 31 + shift, rounding)
 }
 
 fn naive_requant(acc: i64, q: &Requant, c: usize) -> i32 {

@@ -32,6 +32,30 @@ module brick_spec (input [1:0] x, input x_signed, input [1:0] w, input w_signed,
 endmodule
 ";
 
+/// As in numfmt: a fraction of 25 bits, and one more for what is behind them, against a half.
+const FLOAT_SPEC: &str = "
+module float_gate (input [47:0] p, input low, input by16, input by8, input guard, input [15:0] whole, input negative, output inc);
+    post_float_ties u_gate (
+        .clk(1'b0), .p_i(p), .low_i(low), .shift16_i(by16), .shift8_i(by8), .guard_st14_i(guard), .whole_st14_i(whole),
+        .negative_st14_i(negative), .guard_i(guard), .odd_i(whole[0]), .inc_o(inc));
+endmodule
+module float_spec (input [47:0] p, input low, input by16, input by8, input guard, input [15:0] whole, input negative, output inc);
+    wire [4:0]  by        = {by16, by8, 3'd0};
+    wire [71:0] shifted   = {p, 24'd0} >> by;
+    wire        rest      = low | (|shifted[23:0]);
+    wire [15:0] magnitude = negative ? ~whole : whole;
+    reg  [4:0]  bits;
+    integer i;
+    always @* begin
+        bits = 5'd0;
+        for (i = 0; i < 16; i = i + 1) if (magnitude[i]) bits = i + 1;
+    end
+    wire signed [29:0] distance = $signed({4'd0, guard, shifted[47:24], rest}) - 30'sd33554432;
+    wire signed [29:0] tie      = 30'sd2 <<< bits;
+    assign inc = whole[0] ? distance >= -tie : distance > tie;
+endmodule
+";
+
 const ROUND_SPEC: &str = "
 module round_gate (input [1:0] rounding, input guard, input rest, input odd, input negative, output inc);
     round_increment u_leaf (
@@ -62,8 +86,19 @@ fn bit_brick() -> String {
 }
 
 fn round_increment() -> String {
+    post_file("round_increment.v")
+}
+
+/// `post_float_ties` without its registers.
+fn float_ties() -> String {
+    let text = post_file("post_float_ties.v");
+    assert!(text.contains("always @(posedge clk)"));
+    text.replace("always @(posedge clk)", "always @*").replace(" <= ", " = ")
+}
+
+fn post_file(name: &str) -> String {
     let files = post::files(&arch()).expect("the files are printed");
-    files.into_iter().find(|f| f.name == "round_increment.v").expect("the leaf is among them").text
+    files.into_iter().find(|f| f.name == name).expect("it is among them").text
 }
 
 /// Whether SAT proves `gate` equal to `spec` in `text`.
@@ -95,6 +130,15 @@ fn bit_brick_is_a_product() {
 fn round_increment_is_the_rounding_rules() {
     let leaf = round_increment();
     assert!(equal("leaf_round", &format!("{leaf}{ROUND_SPEC}"), "round_gate", "round_spec"));
+}
+
+#[test]
+fn float_ties_are_those_of_the_number_formats() {
+    let text = float_ties();
+    assert!(equal("leaf_float", &format!("{text}{FLOAT_SPEC}"), "float_gate", "float_spec"));
+    let damaged = text.replacen("at & near", "at", 1);
+    assert_ne!(text, damaged, "the text to damage is there");
+    assert!(!equal("leaf_float_damaged", &format!("{damaged}{FLOAT_SPEC}"), "float_gate", "float_spec"));
 }
 
 /// The proof can fail: a brick whose second bit lost a term is found out.

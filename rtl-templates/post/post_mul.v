@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 // post_mul : p_o = v * m + c, 42 x 32 bits signed, exact
-// Formats  v signed 42, m signed 32, c unsigned 33; p_o = bits 73..17 of the sum (74 bits hold it), low_o = any of bits 16..0
+// Formats  v signed 42, m signed 32, c unsigned 33; p_o = bits 73..6 of the sum (74 bits hold it), low_o = any of bits 5..0
 // Latency  v_i, m_i stage 6, c_i stage 7, p_o and low_o stage 12; II 1
 // Reset    none, datapath only
 // Maps to  4 DSP48E1 in one cascade: v = 17 + 25 bits, m = 17 + 15 bits; every second step shifts the sum by 17
@@ -10,7 +10,7 @@ module post_mul (
     input  wire signed [41:0] v_i,
     input  wire signed [31:0] m_i,
     input  wire [32:0]        c_i,
-    output wire [56:0]        p_o,
+    output wire [67:0]        p_o,
     output wire               low_o
 );
     // low x low, plus c
@@ -33,7 +33,8 @@ module post_mul (
     reg signed [39:0] pd_q;
     reg signed [47:0] sd_q;
     // what the cascade leaves behind
-    reg         low_a_q, low_b_q, low_c_q;
+    reg  [10:0] low_a_q, low_b_q, low_c_q;
+    reg         any_a_q, any_b_q, any_c_q;
     reg  [16:0] mid_q;
 
     always @(posedge clk) begin
@@ -58,22 +59,25 @@ module post_mul (
         mc3_q <= mc2_q;
         md3_q <= mb2_q;
         // stage 10
-        low_a_q <= |sa_q[16:0];
+        low_a_q <= sa_q[16:6];
+        any_a_q <= |sa_q[5:0];
         sb_q  <= $signed({{15{pb_q[32]}}, pb_q}) + (sa_q >>> 17);
         pc_q  <= vc3_q * mc3_q;
         vd4_q <= vc3_q;
         md4_q <= md3_q;
         // stage 11
         low_b_q <= low_a_q;
+        any_b_q <= any_a_q;
         sc_q  <= $signed({{5{pc_q[42]}}, pc_q}) + sb_q;
         pd_q  <= vd4_q * md4_q;
         // stage 12
         low_c_q <= low_b_q;
+        any_c_q <= any_b_q;
         mid_q <= sc_q[16:0];
         sd_q  <= $signed({{8{pd_q[39]}}, pd_q}) + (sc_q >>> 17);
     end
-    assign p_o   = {sd_q[39:0], mid_q};
-    assign low_o = low_c_q;
+    assign p_o   = {sd_q[39:0], mid_q, low_c_q};
+    assign low_o = any_c_q;
     wire unused_top = &{1'b0, sd_q[47:40]};
 endmodule
 `default_nettype wire

@@ -281,7 +281,24 @@ fn params(r: &mut Random) -> ChannelParams {
         _ => 0,
     };
     let shift = if r.chance(3) { r.below(64) } else { r.below(10) } as u8;
+    if r.chance(4) {
+        return beside_halves(r, bias);
+    }
     ChannelParams { bias, multiplier, addend, shift }
+}
+
+/// A power of two and a little: many products lie beside a half, about as far as float32's mantissa of 24 bits reaches.
+fn beside_halves(r: &mut Random, bias: i32) -> ChannelParams {
+    let place = 26 + r.below(5) as u32;
+    let little = 1i32 << (place - (20 + r.below(6) as u32));
+    let more = if r.chance(2) { 1 } else { 0 };
+    let multiplier = match r.below(4) {
+        0 => 1 << place,
+        1 => (1 << place) - little + more,
+        2 => -(1 << place) - little,
+        _ => (1 << place) + little - more,
+    };
+    ChannelParams { bias, multiplier, addend: r.below(2) as u32, shift: *r.pick(&[0, 0, 0, 8]) }
 }
 
 /// More results than the store FIFO holds.
@@ -401,7 +418,7 @@ fn random_mode(
         (lo, hi) = (hi, lo);
     }
     let fields = [
-        ("rounding", r.below(4) as i64),
+        ("rounding", r.below(8) as i64),
         ("zp", if r.chance(3) { 0 } else { r.signed_bits(bits) }),
         ("lo", lo),
         ("hi", hi),

@@ -21,6 +21,7 @@ use brickwork_sim::cosim::{BuildOptions, Cosim};
 use brickwork_sim::image::{Image, RunOptions};
 use brickwork_sim::machine::Machine;
 use hdl_gen::isa::Op as Opcode;
+use hdl_gen::numfmt::float32_multiplier;
 use hdl_gen::Arch;
 use random_graphs::Rng;
 use std::collections::BTreeSet;
@@ -123,7 +124,7 @@ impl Matrix {
         let ty = if codes { act } else { IntType::RAW };
         let node = format!("{} x {kind} weights, {channels} channels, {result}", self.graph.name);
         let output = self.tensor(node.clone(), [1, pixels, PATTERNS.len()], ty);
-        let rounding = Rounding::ALL[self.turn % 4];
+        let rounding = Rounding::ALL[self.turn % Rounding::ALL.len()];
         self.turn += 1;
         let params =
             |w: &Vec<i32>| scale(sum_range(w, act), if codes { ty.bits as u32 } else { 31 }, rounding);
@@ -187,7 +188,11 @@ fn scale((lo, hi): (i64, i64), bits: u32, rounding: Rounding) -> ChannelParams {
         return ChannelParams { bias: 0, multiplier: i32::MAX, addend, shift: 0 };
     }
     let shift = excess.max(1) as u8 - 1;
-    ChannelParams { bias: 0, multiplier: 1 << 30, addend: 0, shift }
+    let (multiplier, shift) = match rounding {
+        Rounding::Float32 => float32_multiplier(0.5f32.powi(shift as i32 + 1)).expect("a scale below 1"),
+        _ => (1 << 30, shift),
+    };
+    ChannelParams { bias: 0, multiplier, addend: 0, shift }
 }
 
 /// Two inputs: one narrow enough for 1-bit weights (and the sum column of bipolar ones) at every width of activations, one

@@ -2,7 +2,7 @@
 //! Requantization of 16 channels at once, for layers whose values are proven to fit.
 //!
 //! [`Requant::apply`] is the definition. Here the products stay in 64 bits, and the parameters are rewritten so that every
-//! rounding is an addition and an arithmetic shift.
+//! rounding is an addition and an arithmetic shift; [`Rounding::Float32`] is the processor's own float32.
 
 use super::isa::LANES;
 use super::scale;
@@ -34,7 +34,12 @@ enum Mode {
     TfLite,
     /// The same where t and the sums have 32 bits.
     TfLite32,
+    /// `float32(v) * scale`, clamped, plus [`TO_INTEGER`].
+    Float,
 }
+
+/// A float32 beside it has no fraction, so that a sum with it is rounded to an integer, ties to even: the last bits of the sum.
+const TO_INTEGER: f32 = 12_582_912.0;
 
 /// The parameters of one channel.
 #[derive(Clone, Copy, Debug)]
@@ -45,6 +50,7 @@ struct Lane {
     half: i64,
     tie: i64,
     shift: i64,
+    scale: f32,
 }
 
 /// The parameters of 16 channels.
@@ -59,6 +65,7 @@ struct Block {
     half32: [i32; LANES],
     tie32: [i32; LANES],
     shift32: [i32; LANES],
+    scale: [f32; LANES],
 }
 
 /// What the accumulators of one channel can be, and what is in them that does not belong there.
@@ -76,6 +83,9 @@ impl Finish {
     /// `sums`: one per channel. Blocks start anew every `per_group` channels; lanes without a channel give meaningless
     /// codes.
     pub fn new(q: &Requant, sums: &[Sums], per_group: usize) -> Option<Finish> {
+        if q.rounding == Rounding::Float32 {
+            return Finish::of_floats(q, sums, per_group);
+        }
         let each = || sums.iter().enumerate().map(|(c, s)| (q.channel(c), s));
         let lanes = each().enumerate().map(|(c, (p, s))| {
             let ends = Ends::of(q, c, s.range)?;
@@ -91,14 +101,13 @@ impl Finish {
         let mode = match (q.rounding, narrow.collect::<Option<Vec<Lane>>>()) {
             (Rounding::Floor | Rounding::HalfUp, _) => Mode::Floor,
             (Rounding::HalfEven, _) => Mode::HalfEven,
-            (Rounding::TfLite, None) => Mode::TfLite,
             (Rounding::TfLite, Some(narrow)) => {
                 lanes = narrow;
                 Mode::TfLite32
             }
+            (Rounding::TfLite | Rounding::Float32, _) => Mode::TfLite,
         };
-        let shared = q.channels.len() == 1 && sums.iter().all(|s| *s == sums[0]);
-        Some(Finish::of_lanes(q, mode, &lanes, per_group, shared))
+        Some(Finish::of_lanes(q, mode, &lanes, per_group, shared(q, sums)))
     }
 
     /// For biased accumulators of a few bits more than 32.
@@ -118,6 +127,29 @@ impl Finish {
         let floor = matches!(q.rounding, Rounding::Floor | Rounding::HalfUp);
         let lanes = lanes.collect::<Option<Vec<Lane>>>().filter(|_| floor)?;
         Some(Finish::of_lanes(q, Mode::Floor64, &lanes, per_group, false))
+    }
+
+    /// `None`: a sum, a multiplier or a result is more than float32 holds exactly, or something is added to the product.
+    fn of_floats(q: &Requant, sums: &[Sums], per_group: usize) -> Option<Finish> {
+        let results = [q.clamp.0, q.clamp.1].map(|c| c.abs_diff(q.zero_point));
+        if q.raw || results.iter().any(|&r| r > u16::MAX as u32) {
+            return None;
+        }
+        let lanes = sums.iter().enumerate().map(|(c, s)| {
+            let p = q.channel(c);
+            let exact = |v: i64| (v + p.bias as i64).abs() < 1 << f32::MANTISSA_DIGITS;
+            let total = BASE_SHIFT + Rounding::Float32.shift(p.shift);
+            let scale = p.multiplier as f32;
+            let fits =
+                exact(s.range.0) && exact(s.range.1) && p.addend == 0 && scale as i64 == p.multiplier as i64;
+            fits.then(|| Lane {
+                bias: (p.bias as i64).wrapping_sub(s.excess) as i32,
+                scale: (scale as f64 / (1u64 << total) as f64) as f32,
+                ..Lane::ZERO
+            })
+        });
+        let lanes = lanes.collect::<Option<Vec<Lane>>>()?;
+        Some(Finish::of_lanes(q, Mode::Float, &lanes, per_group, shared(q, sums)))
     }
 
     fn of_lanes(q: &Requant, mode: Mode, lanes: &[Lane], per_group: usize, shared: bool) -> Finish {
@@ -153,6 +185,7 @@ impl Finish {
                 (t + p.half[i] - (p.tie[i] & (t >> 63))) >> p.shift[i]
             }),
             Mode::TfLite32 => self.each_in_32_bits(p, sums),
+            Mode::Float => self.each_in_floats(p, sums),
         };
         if let Some(table) = &self.table {
             codes.iter_mut().for_each(|c| *c = table[(*c & 255) as usize]);
@@ -196,6 +229,26 @@ impl Finish {
         }
         codes
     }
+
+    /// Clamps stand before the rounding, as they are integers.
+    #[inline(always)]
+    fn each_in_floats(&self, p: &Block, sums: &[i32; LANES]) -> [i32; LANES] {
+        let (lo, hi) = (self.clamp.0 as f32, self.clamp.1 as f32);
+        let base = self.zero_point.wrapping_sub(TO_INTEGER.to_bits() as i32);
+        let mut codes = [0; LANES];
+        for (i, code) in codes.iter_mut().enumerate() {
+            let y = sums[i].wrapping_add(p.bias[i]) as f32 * p.scale[i];
+            let y = if y > lo { y } else { lo };
+            let y = if y < hi { y } else { hi };
+            *code = ((y + TO_INTEGER).to_bits() as i32).wrapping_add(base);
+        }
+        codes
+    }
+}
+
+/// One lane's parameters serve all channels.
+fn shared(q: &Requant, sums: &[Sums]) -> bool {
+    q.channels.len() == 1 && sums.iter().all(|s| *s == sums[0])
 }
 
 /// What the ends of a channel's accumulators say. All roundings are monotone, so that the ends decide.
@@ -241,14 +294,14 @@ fn reach(p: &ChannelParams, (lo, hi): (i64, i64)) -> i128 {
 
 impl Lane {
     /// Always 0.
-    const ZERO: Lane = Lane { bias: 0, multiplier: 0, addend: 0, half: 0, tie: 0, shift: 0 };
+    const ZERO: Lane = Lane { bias: 0, multiplier: 0, addend: 0, half: 0, tie: 0, shift: 0, scale: 0.0 };
 
     /// Always y, which has 32 bits.
     fn constant(rounding: Rounding, y: i64) -> Lane {
         match rounding {
             Rounding::Floor | Rounding::HalfUp => Lane { addend: y, ..Lane::ZERO },
             Rounding::HalfEven => Lane { addend: 2 * y, shift: 1, ..Lane::ZERO },
-            Rounding::TfLite => Lane { addend: y << BASE_SHIFT, ..Lane::ZERO },
+            Rounding::TfLite | Rounding::Float32 => Lane { addend: y << BASE_SHIFT, ..Lane::ZERO },
         }
     }
 
@@ -258,9 +311,8 @@ impl Lane {
             bias: (p.bias as i64).wrapping_sub(excess) as i32,
             multiplier: p.multiplier,
             addend: p.addend as i64,
-            half: 0,
-            tie: 0,
             shift: total,
+            ..Lane::ZERO
         };
         // |v * m| is at most 2^62, the addend less than 2^32.
         match rounding {
@@ -273,7 +325,7 @@ impl Lane {
                 let half = (1 << (total - 1)) - 1;
                 Lane { addend: plain.addend + half, half, ..plain }
             }
-            Rounding::TfLite => {
+            Rounding::TfLite | Rounding::Float32 => {
                 let (addend, shift) = (plain.addend + (1 << (BASE_SHIFT - 1)), p.shift as i64);
                 Lane { addend, half: ((1u64 << shift) >> 1) as i64, tie: (shift > 0) as i64, shift, ..plain }
             }
@@ -304,6 +356,7 @@ impl Block {
         half32: [0; LANES],
         tie32: [0; LANES],
         shift32: [0; LANES],
+        scale: [0.0; LANES],
     };
 
     fn set(&mut self, i: usize, lane: Lane) {
@@ -312,6 +365,7 @@ impl Block {
         // Used only where they fit.
         (self.half32[i], self.tie32[i], self.shift32[i]) =
             (lane.half as i32, lane.tie as i32, lane.shift as i32);
+        self.scale[i] = lane.scale;
     }
 
     /// Biased accumulator times multiplier, plus addend.

@@ -4,8 +4,12 @@
 use super::emit::CodeSpec;
 use super::value::{ConvTemplate, FloatValue};
 use crate::host::{CodeMap, FloatChain};
+use crate::host::{FloatRounding, FloatStep};
 use crate::ir::*;
-use crate::requant::{acc_bounds, identity, runs, solve, solve_all, RequantError, Run, EXHAUSTIVE_LIMIT};
+use crate::requant::{
+    acc_bounds, identity, is_exact, runs, solve, solve_all, Output, RequantError, Run, EXHAUSTIVE_LIMIT,
+};
+use hdl_gen::numfmt::float32_multiplier;
 
 /// Largest power of two by which weights are enlarged where codes change by more than 1 per accumulator unit.
 const MAX_ENLARGE: u32 = 8;
@@ -78,9 +82,73 @@ fn in_channel((c, e): (usize, RequantError)) -> String {
 /// Exact parameters, or (inner error) why there are none.
 pub type Exact<T> = Result<Result<T, String>, String>;
 
+/// Parameters and, for each channel, the power of two by which its weights are enlarged.
+type Enlarged = (Vec<(ChannelParams, u32)>, Requant);
+
+/// A chain that is a float32 product of the integer, rounded with ties to even, plus a zero point: what [`Rounding::Float32`]
+/// does. (Minima and maxima behind it are clamps.)
+struct Float32Rule<'a> {
+    offset: &'a [i64],
+    multiplier: &'a [f32],
+    zero_point: i32,
+}
+
+impl<'a> Float32Rule<'a> {
+    fn of(chain: &'a FloatChain, map: CodeMap) -> Option<Float32Rule<'a>> {
+        let first = chain.from_int.as_ref().filter(|f| f.factor == 1 && f.scale[..] == [1.0])?;
+        let [FloatStep::Mul(multiplier), FloatStep::Round(FloatRounding::HalfEven), rest @ ..] =
+            &chain.steps[..]
+        else {
+            return None;
+        };
+        let plain = chain.integer.is_empty() && chain.table.is_none() && map.divisor == 1;
+        let zero_point = rest.iter().try_fold(map.offset, |sum, step| match step {
+            FloatStep::Max(_) | FloatStep::Min(_) => Some(sum),
+            FloatStep::Add(c) => (c.len() == 1 && c[0] == c[0] as i32 as f32).then(|| sum + c[0] as i32),
+            _ => None,
+        });
+        let zero_point = zero_point.filter(|_| plain)?;
+        Some(Float32Rule { offset: &first.offset, multiplier, zero_point })
+    }
+
+    /// Parameters of one channel whose integers count 2^by times. `None`: its scale or its bias is out of range.
+    fn params(&self, c: usize, by: u32) -> Option<ChannelParams> {
+        let own = |n: usize| if n == 1 { 0 } else { c };
+        let scale = self.multiplier[own(self.multiplier.len())] / (1 << by) as f32;
+        let (multiplier, shift) = float32_multiplier(scale)?;
+        let bias = i32::try_from(self.offset[own(self.offset.len())].checked_shl(by)?).ok()?;
+        Some(ChannelParams { bias, multiplier, addend: 0, shift })
+    }
+
+    /// For all channels; `None` where one is not exact, because a sum or a code has more bits than float32's mantissa.
+    fn solve(&self, runs: &[Vec<Run>], spec: CodeSpec, enlarge: u32) -> Option<Enlarged> {
+        let whole =
+            Requant { zero_point: self.zero_point, ..with_params(Vec::new(), Rounding::Float32, spec) };
+        let output = Output { zero_point: whole.zero_point, clamp: whole.clamp, rounding: whole.rounding };
+        let channel = |c: usize| {
+            let fits = |by: u32| {
+                let p = self.params(c, by)?;
+                is_exact(&enlarged(&runs[c], by), &p, output).then_some((p, by))
+            };
+            (0..=enlarge).find_map(fits)
+        };
+        let found = (0..runs.len()).map(channel).collect::<Option<Vec<_>>>()?;
+        let channels = found.iter().map(|f| f.0).collect();
+        Some((found, Requant { channels, ..whole }))
+    }
+}
+
+/// The runs of accumulators that count 2^by times.
+fn enlarged(runs: &[Run], by: u32) -> Vec<Run> {
+    runs.iter().map(|r| Run { first: r.first << by, last: r.last << by, ..*r }).collect()
+}
+
 pub fn requant(chain: &FloatChain, bounds: &[(i64, i64)], spec: CodeSpec) -> Exact<Requant> {
     let runs = all_runs(chain, bounds, spec)?;
     let spec = tightened(spec, &runs);
+    if let Some((_, exact)) = Float32Rule::of(chain, spec.map).and_then(|r| r.solve(&runs, spec, 0)) {
+        return Ok(Ok(exact));
+    }
     let found = solve_all(runs.len(), |c, rounding| solve(&runs[c], 0, spec.clamp, rounding));
     Ok(found.map(|(params, rounding)| with_params(params, rounding, spec)).map_err(in_channel))
 }
@@ -115,10 +183,16 @@ pub fn conv_requant(
 ) -> Exact<(Weights, Requant)> {
     let runs = all_runs(chain, bounds, spec)?;
     let spec = tightened(spec, &runs);
-    let found = solve_all(runs.len(), |c, rounding| solve_enlarging(&runs[c], spec.clamp, rounding));
-    let (found, rounding) = match found {
+    let float32 = Float32Rule::of(chain, spec.map).and_then(|r| r.solve(&runs, spec, MAX_ENLARGE));
+    let by_search = || {
+        let found = solve_all(runs.len(), |c, rounding| solve_enlarging(&runs[c], spec.clamp, rounding));
+        let (found, rounding) = found.map_err(in_channel)?;
+        let params = found.iter().map(|f| f.0).collect();
+        Ok((found, with_params(params, rounding, spec)))
+    };
+    let (found, requant) = match float32.map_or_else(by_search, Ok) {
         Ok(found) => found,
-        Err(e) => return Ok(Err(in_channel(e))),
+        Err(e) => return Ok(Err(e)),
     };
     let mut weights = conv.weights.clone();
     let terms = weights.shape[1..].iter().product::<usize>().max(1);
@@ -134,7 +208,7 @@ pub fn conv_requant(
             return Ok(Err(reason.into()));
         }
     }
-    Ok(Ok((weights, with_params(found.iter().map(|f| f.0).collect(), rounding, spec))))
+    Ok(Ok((weights, requant)))
 }
 
 /// Parameters, and the power of two for weights, so that no code changes by 1 or more per accumulator unit.
@@ -144,9 +218,7 @@ fn solve_enlarging(
     rounding: Rounding,
 ) -> Result<(ChannelParams, u32), RequantError> {
     for by in 0..=MAX_ENLARGE {
-        let scaled =
-            runs.iter().map(|r| Run { first: r.first << by, last: r.last << by, ..*r }).collect::<Vec<_>>();
-        match solve(&scaled, 0, clamp, rounding) {
+        match solve(&enlarged(runs, by), 0, clamp, rounding) {
             Err(RequantError::TooSteep) => continue,
             other => return other.map(|p| (p, by)),
         }

@@ -3,6 +3,7 @@
 
 use brickwork_compiler::ir::*;
 use brickwork_compiler::requant;
+use hdl_gen::numfmt::float32_multiplier;
 
 /// splitmix64.
 pub struct Rng(u64);
@@ -132,7 +133,9 @@ impl Builder {
                     m *= 2.0;
                     shift += 1;
                 }
-                let multiplier = m.min(i32::MAX as f64) as i32;
+                let mut multiplier = m.min(i32::MAX as f64) as i32;
+                let own = float32_multiplier(ratio as f32).filter(|_| rounding == Rounding::Float32);
+                (multiplier, shift) = own.unwrap_or((multiplier, shift));
                 let negative = self.rng.one_in(8);
                 ChannelParams {
                     bias: self.rng.range(-span / 4 - 1, span / 4 + 1).clamp(-1 << 30, 1 << 30) as i32,

@@ -108,6 +108,7 @@ pub fn files(arch: &Arch) -> Result<Vec<RtlFile>, EmitError> {
     Ok(vec![
         leaf_file(arch, "round_increment", ROUND_INCREMENT_HEADER, RoundIncrement::default())?,
         fixed(arch, "post_mul.v", template!("post_mul.v")),
+        fixed(arch, "post_float_ties.v", template!("post_float_ties.v")),
         fixed(arch, "post_round.v", template!("post_round.v")),
         fixed(arch, "post_param_ram.v", template!("post_param_ram.v")),
         render(arch, "post_lane.v", template!("post_lane.v.tera"), &x)?,

@@ -3,7 +3,7 @@
 
 use rust_hdl::prelude::*;
 
-/// Whether a number that was cut to its floor must be incremented, in each mode of [`crate::numfmt::Rounding`].
+/// Whether a number that was cut to its floor must be incremented, in each mode of [`crate::numfmt::Rounding`] but `Float32`.
 ///
 /// - `rounding`: 0 floor, 1 half up, 2 half even, 3 half away from zero (the second rounding of TFLite).
 /// - `guard`: the bit below the floor; `rest`: any bit below that one is set; `odd`: bit 0 of the floor; `negative`.
@@ -41,13 +41,17 @@ mod tests {
     use super::*;
     use crate::numfmt::{round_scaled, ChannelParams, Rounding};
 
+    /// The modes that look at one bit below the floor and whether there is more.
+    const ONE_NUMBER: [Rounding; 4] =
+        [Rounding::Floor, Rounding::HalfUp, Rounding::HalfEven, Rounding::TfLite];
+
     #[test]
     fn rounds_as_the_number_formats_say() {
         let mut uut = RoundIncrement::default();
         uut.connect_all();
         // n / 8: v * multiplier = n * 2^31, so that every mode rounds n at bit 3 alone
         let params = ChannelParams { bias: 0, multiplier: 1 << 30, addend: 0, shift: 3 };
-        for (rounding, n) in itertools::iproduct!(Rounding::ALL, -70i64..70) {
+        for (rounding, n) in itertools::iproduct!(ONE_NUMBER, -70i64..70) {
             uut.rounding.next = (rounding as u64).into();
             uut.guard.next = ((n >> 2 & 1) as u64).into();
             uut.rest.next = ((n & 3 != 0) as u64).into();

@@ -36,7 +36,7 @@ impl Mode {
         let bipolar = i.flag("bipolar") && arch.has_sum_column;
         let int32 = i.flag("int32");
         Mode {
-            rounding: Rounding::from_bits(i.get("rounding") as u64).expect("two bits name four roundings"),
+            rounding: Rounding::from_bits(i.get("rounding") as u64).expect("every code of three bits"),
             zp: i.get("zp"),
             lo: i.get("lo"),
             hi: i.get("hi"),

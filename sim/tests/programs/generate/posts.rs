@@ -41,7 +41,7 @@ impl Generator<'_> {
         let mode = instr(
             Op::PostMode,
             &[
-                ("rounding", rng.range(0, 3)),
+                ("rounding", rng.range(0, 7)),
                 ("zp", if rng.percent(80) { rng.range(-128, 127) } else { rng.range(-65536, 65535) }),
                 ("lo", lo),
                 ("hi", hi),
