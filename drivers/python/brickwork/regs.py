@@ -2,7 +2,7 @@
 """Registers and error codes. Made by `brickwork isa --constants` from hdl-gen/src/isa/registers.rs; `make bless` writes it. Do not edit."""
 
 ID_VALUE = 0x4252574b
-VERSION_VALUE = 0x00000100
+VERSION_VALUE = 0x00000200
 
 # Byte offsets.
 REG_ID = 0x00  # 0x4252574b, "BRWK"

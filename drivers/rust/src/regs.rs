@@ -4,7 +4,7 @@
 /// Value of the register `ID`.
 pub const ID_VALUE: u32 = 0x4252574b;
 /// Value of the register `VERSION`: major 16, minor 8, patch 8 bits.
-pub const VERSION_VALUE: u32 = 0x00000100;
+pub const VERSION_VALUE: u32 = 0x00000200;
 
 /// Byte offset: 0x4252574b, "BRWK".
 pub const REG_ID: u32 = 0x00;

@@ -31,7 +31,7 @@ const fn r(name: &'static str, offset: u32, access: Access, doc: &'static str) -
 /// Value of the `ID` register: "BRWK".
 pub const ID_VALUE: u32 = 0x4252_574b;
 /// Value of the `VERSION` register: major 16, minor 8, patch 8 bits.
-pub const VERSION_VALUE: u32 = 0x0000_0100;
+pub const VERSION_VALUE: u32 = 0x0000_0200;
 
 /// The register map.
 pub const REGISTERS: &[Register] = &[
