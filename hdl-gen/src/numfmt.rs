@@ -172,7 +172,7 @@ mod tests {
         };
         let (mut ties, mut exact_ends) = (0, 0);
         for _ in 0..200_000 {
-            let scale = f32::from_bits(((95 + next() % 32) << 23 | next() % (1 << 23)) as u32);
+            let scale = f32::from_bits((((95 + next() % 32) << 23) | (next() % (1 << 23))) as u32);
             let (multiplier, shift) = float32_multiplier(scale).expect("between 2^-32 and 1");
             let exact = multiplier as f64 / 2f64.powi(31 + shift as i32);
             assert_eq!(exact, scale as f64, "{scale:e}");
