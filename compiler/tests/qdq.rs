@@ -4,6 +4,7 @@
 
 use brickwork_compiler::golden;
 use brickwork_compiler::import::{import, Imported};
+use brickwork_compiler::ir::{Op, Rounding};
 use brickwork_compiler::npz::{read_npz, Array, Data};
 use std::path::PathBuf;
 
@@ -54,6 +55,19 @@ fn kinds(model: &Imported) -> Vec<&'static str> {
 #[test]
 fn convolutions_between_quantizers_are_exact() {
     check("qdq_conv");
+}
+
+/// 24 of its 42 layers have channels for which no multiplier and shift gives what float32's rounding gives.
+#[test]
+fn the_face_detector_rounds_as_float32_does() {
+    let file = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../models/face_slim320_qdq.onnx");
+    let model = import(&file).expect("it is imported");
+    let convs = model.graph.nodes.iter().filter_map(|n| match &n.op {
+        Op::Conv(c) => Some(c.requant.rounding),
+        _ => None,
+    });
+    assert_eq!(convs.collect::<Vec<_>>(), [Rounding::Float32; 42]);
+    assert!(!model.notes.iter().any(|n| n.contains("pieces")), "{:?}", model.notes);
 }
 
 #[test]

@@ -339,6 +339,7 @@ fn rounding(name: &str) -> &str {
         "Floor" => "rounded down",
         "HalfUp" => "rounded half up",
         "HalfEven" => "rounded half to even",
+        "Float32" => "rounded as float32, then half to even",
         _ => "rounded as TFLite does",
     }
 }

@@ -150,7 +150,7 @@ fn proof(accumulator: Option<&Accumulator>, q: &Requant) -> String {
     };
     let rule = match q.raw {
         true => "The 32-bit sum is the result; nothing is rounded.",
-        false => "Multiplier, shift and rounding are the reference's own (TFLite), or were found by search and verified against its float rule at every sum that can occur (ONNX); a layer where none are exact is refused.",
+        false => "Multiplier, shift and rounding are the reference's own (TFLite, ONNX in float32), or were found by search; those of ONNX are verified against its float rule at every sum that can occur, and a layer where none are exact is refused.",
     };
     format!("{sums}{rule}")
 }

@@ -214,7 +214,7 @@ impl Model<'_> {
         let lanes = a.requant_lanes;
         let flag = |on: bool, n: f64| if on { n } else { 0.0 };
         let lane = Resources {
-            lut: 328.0 + flag(a.has_sum_column, 60.0) + flag(a.has_add, 70.0) + flag(a.has_table, 18.0),
+            lut: 360.0 + flag(a.has_sum_column, 60.0) + flag(a.has_add, 70.0) + flag(a.has_table, 18.0),
             ff: 569.0 + flag(a.has_add, 65.0) + flag(a.has_table, 135.0),
             block_ram: flag(a.has_table, self.block_rams(256, 16)),
             dsp: 0.0,
@@ -231,7 +231,8 @@ impl Model<'_> {
         let store = Resources { lut: 359.0, ff: 416.0, block_ram: self.block_rams(512, 64), dsp: 0.0 };
         vec![
             module("post_lane", lanes, lane),
-            module("post_mul", lanes, Resources { lut: 6.0, ff: 117.0, block_ram: 0.0, dsp: 4.0 }),
+            module("post_float_ties", lanes, logic(86.0, 93.0)),
+            module("post_mul", lanes, Resources { lut: 1.0, ff: 150.0, block_ram: 0.0, dsp: 4.0 }),
             module("post_param_ram", lanes, params),
             module("post_drain", 1, drain),
             module(
