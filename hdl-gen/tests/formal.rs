@@ -130,7 +130,7 @@ fn the_write_master_keeps_the_rules() {
     assert!(holds("formal_store", &store, "post_store_formal", 20));
     for (i, (from, to)) in [
         ("fetched_last_q <= (fetch_left_q == 9'd1)", "fetched_last_q <= (fetch_left_q == 9'd2)"),
-        ("(fetch_left_q != 9'd0)", "(fetch_left_q > 9'd1)"),
+        ("fetching_q <= fetch_left_q != 9'd1", "fetching_q <= fetch_left_q > 9'd2"),
         ("else if (m_axi_st_awready) aw_valid_q <= 1'b0", "else aw_valid_q <= 1'b0"),
         ("&& (open_q == 8'd0)", ""),
         ("(avail_q >= plan_len)", "1'b1"),

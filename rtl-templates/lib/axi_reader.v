@@ -69,7 +69,10 @@ module axi_reader #(
     wire [BURST_LOG2+8:0] len_wide    = {8'd0, len_less};
     wire                  receive     = m_axi_rvalid;
     wire                  pop         = beat_valid_o && beat_ready_i;
-    wire [FIFO_LOG2:0]    room_left   = room_q - (issue ? len_ext : {(FIFO_LOG2+1){1'b0}});
+    // Whether a burst is issued is known late: it chooses between sums.
+    wire [FIFO_LOG2:0]    room_less   = room_q - len_ext;
+    wire [FIFO_LOG2:0]    room_left   = issue ? room_less : room_q;
+    wire [FIFO_LOG2:0]    pending_new = pending_q + len_ext;
     wire                  unused      = &{1'b0, m_axi_rresp[0], job_rows_i, job_pitch_i};
 
     generate
@@ -120,7 +123,7 @@ module axi_reader #(
             if (issue)              arvalid_q <= 1'b1;
             else if (m_axi_arready) arvalid_q <= 1'b0;
             room_q    <= pop ? room_left + ROOM_ONE : room_left;   // pop comes late
-            pending_q <= pending_q + (issue ? len_ext : {(FIFO_LOG2+1){1'b0}}) - {{FIFO_LOG2{1'b0}}, receive};
+            pending_q <= (issue ? pending_new : pending_q) - {{FIFO_LOG2{1'b0}}, receive};
         end
 
     always @(posedge clk) begin

@@ -291,12 +291,18 @@ fn random_program(arch: &Arch, rng: &mut Rng, passes: usize) -> Program {
     draw.program
 }
 
-fn program_script(p: &Program, max_cycles: u32) -> String {
+fn program_script(arch: &Arch, p: &Program, max_cycles: u32) -> String {
     let mut s = String::new();
-    for (queue, list) in [("wgt", &p.wgt), ("pass", &p.pass)] {
-        for (gap, instr) in list {
-            let _ = writeln!(s, "{queue} {gap} {:032x}", instr.0);
-        }
+    for (gap, instr) in &p.wgt {
+        let _ = writeln!(s, "wgt {gap} {:032x}", instr.0);
+    }
+    let mut before = None;
+    for (gap, instr) in &p.pass {
+        let walk = (instr.op() == Some(Op::Pass))
+            .then(|| (instr.get("acc") % i64::from(arch.acc_depth), instr.get("steps")));
+        let same = walk.is_some() && walk == before;
+        let _ = writeln!(s, "pass {gap} {:032x} {}", instr.0, u8::from(same));
+        before = walk.or(before);
     }
     let _ = writeln!(s, "run {max_cycles}");
     s
@@ -475,9 +481,9 @@ fn check_programs(
 ) -> usize {
     const FOREVER: u32 = 10_000_000;
     let mut script = load_script(arch, &buffers);
-    script += &program_script(first.0, first.1);
+    script += &program_script(arch, first.0, first.1);
     script += "drop\n";
-    script += &program_script(program, FOREVER);
+    script += &program_script(arch, program, FOREVER);
     for pixel in 0..arch.acc_depth {
         let _ = writeln!(script, "acc {pixel}");
     }

@@ -5,7 +5,8 @@
 //   wbuf <addr> <words>             write one weight buffer word
 //   tap <addr> <words>              write one tap
 //   wgt <gap> <instruction>         append to the wgt queue; offered `gap` cycles after the command before was taken + 1
-//   pass <gap> <instruction>        the same for the pass queue; instruction = 32 hexadecimal digits
+//   pass <gap> <instruction> <same> the same for the pass queue; instruction = 32 hexadecimal digits; same: a pass with
+//                                   accumulators and steps of the pass before
 //   run <max cycles>                reset, then run until both queues are empty and both units idle
 //   drop                            forget what is left in the queues
 //   acc <addr>                      read one accumulator word of all groups, and the sum column
@@ -59,6 +60,7 @@ static Words hex(std::istream& line) {
 struct Offer {
     unsigned gap;
     Words instruction;
+    bool same;
 };
 
 // One command queue: the head is offered from `gap` cycles after the previous transfer on, until it is taken.
@@ -104,6 +106,7 @@ struct Bench {
         for (;;) {
             top->wgt_cmd_valid_i = offer(wgt, top->wgt_cmd_i);
             top->pass_cmd_valid_i = offer(pass, top->pass_cmd_i);
+            top->pass_cmd_same_i = pass.offered() && pass.offers.front().same;
             top->eval();
             const bool wgt_taken = top->wgt_cmd_valid_i && top->wgt_cmd_ready_o;
             const bool pass_taken = top->pass_cmd_valid_i && top->pass_cmd_ready_o;
@@ -156,11 +159,12 @@ struct Bench {
             top->tap_wr_en_i = 0;
         } else if (name == "wgt" || name == "pass") {
             std::string digits;
-            line >> digits;
+            bool same = false;
+            line >> digits >> same;
             Words words;
             for (int i = 3; i >= 0; i--)
                 words.push_back(static_cast<uint32_t>(std::strtoul(digits.substr(8 * i, 8).c_str(), nullptr, 16)));
-            (name == "wgt" ? wgt : pass).offers.push_back({a, words});
+            (name == "wgt" ? wgt : pass).offers.push_back({a, words, same});
         } else if (name == "run") {
             run(a);
         } else if (name == "drop") {

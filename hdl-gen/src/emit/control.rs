@@ -33,9 +33,10 @@ fn operand_bits(queue: Queue) -> u32 {
     ends.max().expect("every queue has an instruction with operands")
 }
 
-/// Bits of a queue's entry: instruction number, opcode and tokens, operands.
+/// Bits of a queue's entry: instruction number, opcode and tokens, operands; of a pass also whether it goes to the same
+/// accumulators in as many steps as the pass before.
 pub fn queue_entry_bits(queue: Queue) -> u32 {
-    24 + 12 + operand_bits(queue)
+    24 + 12 + operand_bits(queue) + (queue == Queue::Pass) as u32
 }
 
 #[derive(Serialize)]
@@ -94,6 +95,8 @@ struct ControlVars {
     registers: Vec<RegisterRow>,
     written: Vec<RegisterRow>,
     fetch_burst_log2: u32,
+    /// Lowest bit of a pass's accumulator.
+    pass_acc: u32,
 }
 
 #[derive(Serialize)]
@@ -236,6 +239,7 @@ fn control_vars(arch: &Arch) -> Result<ControlVars, EmitError> {
         registers: rows(|_| true)?,
         written: rows(|r| r.access != Access::ReadOnly)?,
         fetch_burst_log2: fetch_burst_log2(arch),
+        pass_acc: Op::Pass.def().field("acc").expect("in the table").lo,
     })
 }
 
@@ -306,7 +310,7 @@ fn load_vars(arch: &Arch) -> LoadVars {
         fifo_kind: if block { "block" } else { "distributed" },
         beat_ready: match arch.read_ports {
             1 => "consume".into(),
-            n => format!("{{{{{}{{consume && !cur_act}}}}, consume}}", n - 1),
+            n => format!("{{{{{}{{consume && !cur_act_q}}}}, consume}}", n - 1),
         },
         all_data: names.join(", "),
         ports,
@@ -342,10 +346,10 @@ fn slices(arch: &Arch, word_bits: u32) -> Vec<SliceRow> {
         let (enable, data) = match (shared, piece == j) {
             (_, true) => (format!("piece_q == 2'd{piece}"), striped),
             (true, false) => (
-                format!("(cur_act ? piece_q == 2'd{j} : piece_q == 2'd{piece})"),
-                format!("cur_act ? beat0_data{bits} : {striped}"),
+                format!("(cur_act_q ? piece_q == 2'd{j} : piece_q == 2'd{piece})"),
+                format!("cur_act_q ? beat0_data{bits} : {striped}"),
             ),
-            (false, false) => (format!("!cur_act && piece_q == 2'd{piece}"), striped),
+            (false, false) => (format!("!cur_act_q && piece_q == 2'd{piece}"), striped),
         };
         SliceRow { lo, hi, enable, data }
     };

@@ -273,7 +273,7 @@ impl Model<'_> {
                 self.fifo(control::queue_entry_bits(queue), a.queue_depth),
             ));
         }
-        list.push(module("sync_fifo, loads", 1, self.fifo(76, 4)));
+        list.push(module("sync_fifo, loads", 1, self.fifo(78, 4)));
         list.push(module("sync_fifo, program", 1, self.fifo(65, 1 << control::FETCH_FIFO_LOG2)));
         list.push(module("sync_fifo, data", a.read_ports, self.fifo(65, 1 << control::load_fifo_log2(a))));
         list
