@@ -103,5 +103,5 @@ fn faults_are_noticed() {
 const KNOWN: [&str; 3] = [
     " acc_half:57 off by one: `[17:17]` -> `[18:18]`",
     " array_core:130 wrong signal: `shift8_q` -> `overwrite_q`",
-    " control:167 wrong operator: `|` -> `&`",
+    " control:168 wrong operator: `|` -> `&`",
 ];

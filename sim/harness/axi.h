@@ -118,6 +118,8 @@ class AddressCheck {
         unsigned long long first = a.addr, last = a.addr + 8ull * a.len;
         if (a.size != 3) bus.violate(port, "SIZE", "%ssize is %u, must be 3 (8 bytes)", channel, a.size);
         if (a.burst != 1) bus.violate(port, "INCR", "%sburst is %u, must be 1 (INCR)", channel, a.burst);
+        if (a.cache != 3) bus.violate(port, "CACHE", "%scache is %u, must be 3 (normal, bufferable)", channel, a.cache);
+        if (a.prot != 0) bus.violate(port, "PROT", "%sprot is %u, must be 0 (data, secure, unprivileged)", channel, a.prot);
         if (a.addr % 8) bus.violate(port, "ALIGN", "%saddr 0x%llx is no multiple of 8", channel, first);
         if (a.len + 1 > bus.max_burst) {
             bus.violate(port, "LENGTH", "%slen announces %u beats, longest is %llu", channel, a.len + 1,

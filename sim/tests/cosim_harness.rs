@@ -133,6 +133,10 @@ fn finds_each_broken_rule() {
         (24, "s_axil", "EXOKAY", "rresp"),
         (25, "s_axil", "NO_RESPONSE", ""),
         (26, "st", "OUTSTANDING", "lack their data"),
+        (27, "ld0", "CACHE", "arcache is 2"),
+        (28, "ld0", "PROT", "arprot is 1"),
+        (29, "st", "CACHE", "awcache is 7"),
+        (30, "st", "PROT", "awprot is 2"),
     ];
     let mut sim = copier();
     for (mode, port, rule, detail) in rules {

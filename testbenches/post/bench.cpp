@@ -7,8 +7,8 @@
 //   acc GROUP PIXEL W0 W1 W2 | sum PIXEL VALUE | param ADDRESS HIGH LOW | table INDEX VALUE   contents, kept over cases
 //   region INDEX BYTES | fault START BYTES RESPONSE | cmd DELAY PC HIGH LOW | flush CYCLE
 //   run LATENCY STALL SEED                                                                  one case, from reset
-// Output: `f|b CYCLE`, `s CYCLE MASK`, `m CYCLE ID`, `e CYCLE CODE PC`, then `bank ADDRESS DATA`, `mem REGION OFFSET WORD`
-// (what is not 0), `rule ...` for each violation, `end CYCLES`.
+// Output: `f|b CYCLE`, `s CYCLE MASK`, `m CYCLE ID`, `e CYCLE CODE PC`, then `bank ADDRESS DATA` (what is not all ones, as the
+// banks are at the start), `mem REGION OFFSET WORD` (what is not 0), `rule ...` for each violation, `end CYCLES`.
 #include <cinttypes>
 #include <cstdio>
 #include <cstdlib>
@@ -66,6 +66,7 @@ struct Bench {
         req.aw.len = top->m_axi_st_awlen;
         req.aw.size = 3;
         req.aw.burst = 1;
+        req.aw.cache = 3;
         req.wvalid = top->m_axi_st_wvalid;
         req.wdata = top->m_axi_st_wdata;
         req.wstrb = top->m_axi_st_wstrb;
@@ -111,7 +112,8 @@ struct Bench {
 
 void Bench::run(uint64_t flush_at) {
     reset();
-    banks.assign(4 * BANK_DEPTH, 0);
+    const uint64_t blank = ~0ull >> (64 - LANES);
+    banks.assign(4 * BANK_DEPTH, blank);
     size_t next = 0;
     uint64_t delay = cmds.empty() ? 0 : cmds[0].delay, quiet = 0;
     while (quiet < 40 && bus.cycle < 2000000) {
@@ -142,7 +144,7 @@ void Bench::run(uint64_t flush_at) {
     }
     port.expect_idle("the end");
     for (size_t i = 0; i < banks.size(); i++)
-        if (banks[i]) printf("bank %zx %" PRIx64 "\n", i, banks[i]);
+        if (banks[i] != blank) printf("bank %zx %" PRIx64 "\n", i, banks[i]);
     for (size_t r = 0; r < bus.memory.regions.size(); r++) {
         const Region& region = bus.memory.regions[r];
         for (size_t at = 0; at + 8 <= region.bytes.size(); at += 8) {

@@ -138,6 +138,27 @@ fn start_and_reset_need_their_byte() {
     assert_eq!(finished(&mut sim), DONE);
 }
 
+/// STATUS stays busy for the two cycles in which nothing is left to flush and for the four of the units' reset: a read that comes one
+/// cycle later each time meets every one of them.
+#[test]
+fn a_soft_reset_is_busy_until_the_units_are_reset() {
+    let mut sim = build(&arch());
+    sim.prepare(&programs(&arch()).0, &options(0).into()).expect("prepares");
+    let busy = |delay: u8| {
+        let write = Some((offset("CTRL"), 2, 15));
+        let access = LiteAccess { write, read: Some(offset("STATUS")), delays: [0, 0, 0, delay, 0] };
+        let status = sim.session().and_then(|s| s.access(access)).unwrap_or_else(|e| panic!("{delay}: {e}"));
+        if status & BUSY != 0 {
+            '1'
+        } else {
+            '0'
+        }
+    };
+    let seen: String = (0..20).map(busy).collect();
+    assert_eq!(seen.trim_matches('0'), "111111", "STATUS.busy by cycle: {seen}");
+    assert!(seen.starts_with('0') && seen.ends_with('0'), "{seen}");
+}
+
 /// The first accesses after `aresetn` count.
 #[test]
 fn registers_can_be_written_right_after_a_reset() {

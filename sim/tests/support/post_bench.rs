@@ -94,6 +94,10 @@ fn build(arch: &Arch, name: &str) -> PathBuf {
         files.push((name.into(), text.into()));
     }
     files.push(("shape.h".into(), shape(arch)));
+    // A fault of tools/mutate.py goes into the Verilog on its way to Verilator: with it the bench is another one.
+    let fault =
+        std::env::var("BRICKWORK_MUTANT").map(|path| fs::read_to_string(path).expect("a fault is readable"));
+    files.push(("fault.json".into(), fault.unwrap_or_default()));
     let all: String = files.iter().map(|f| format!("{}\n{}\n", f.0, f.1)).collect();
     let (stamp, exe) = (dir.join("built_from"), dir.join("obj/Vpost_unit"));
     if exe.is_file() && fs::read_to_string(&stamp).is_ok_and(|old| old == all) {
