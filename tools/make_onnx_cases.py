@@ -227,6 +227,68 @@ def integers():
     return n.model(x), "uint8"
 
 
+def qdq_shared():
+    """Quantizers written twice, as exporters do for two readers; means over rows and columns. Scales are powers of two: the
+    reference's own float means are exact."""
+    n = Net(10, [1, 3, 8, 8])
+    x = n.qdq("x", 1 / 32, 3)
+    x = n.op("Relu", n.op("Conv", x, *n.weights([6, 3, 3, 3], 1 / 128, bias=3000, sx=1 / 32), pads=[1] * 4, strides=[2] * 2))
+    one, two = n.qdq(x, 1 / 16, -128), n.qdq(x, 1 / 16, -128)
+    a = n.qdq(n.op("Conv", one, *n.weights([6, 6, 1, 1], 1 / 128, bias=3000, sx=1 / 16)), 1 / 16, 5)
+    b = n.qdq(n.op("Add", a, two), 1 / 16, -7)
+    mean = n.qdq(n.op("ReduceMean", b, axes=[2, 3], keepdims=0), 1 / 64, 2)
+    kept = n.qdq(n.op("ReduceMean", a, axes=[-1, -2]), 1 / 64, 2)
+    y = n.qdq(n.op("MatMul", mean, *n.weights([6, 5], 1 / 64, axis=1)), 0.03, 1)
+    return n.model(y, kept), "float"
+
+
+def qdq_enlarging():
+    """Transposed convolutions, DepthToSpace, SpaceToDepth, shuffled channels. Scales are powers of two as in `qdq_shared`."""
+    n = Net(11, [1, 3, 6, 5])
+    k = lambda v: n.const(np.array(v, np.int64))
+    x = n.qdq("x", 1 / 32, 3)
+    a = n.op("ConvTranspose", x, *n.weights([3, 7, 3, 2], np.float32(2) ** -n.rng.integers(6, 8, 7).astype(np.float32), axis=1), strides=[2, 2], pads=[1, 0, 1, 0], output_padding=[1, 0])
+    a = n.qdq(n.op("Relu", a), 1 / 32, -120)
+    b = n.op("DequantizeLinear", n.const(n.rng.integers(-2000, 2000, 8).astype(np.int32)), n.const(np.float32(1 / 4096)), n.const(np.int32(0)))
+    b = n.qdq(n.op("ConvTranspose", x, *n.weights([3, 8, 1, 4], 1 / 128), b, strides=[2, 2], pads=[0, 1, 0, 1], output_padding=[1, 0]), 1 / 32, 9)
+    c = n.op("Conv", x, *n.weights([12, 3, 3, 3], 1 / 128, bias=2000, sx=1 / 32), pads=[1] * 4)
+    c = n.qdq(n.op("DepthToSpace", c, blocksize=2, mode="CRD"), 1 / 32, -5)
+    d = n.op("DepthToSpace", n.qdq(n.op("Conv", x, *n.weights([8, 3, 1, 1], 1 / 128)), 1 / 32, -5), blocksize=2)
+    x = n.qdq(n.op("Concat", a, b, c, d, axis=1), 1 / 32, -60)
+    x = n.op("Reshape", n.op("Transpose", n.op("Reshape", x, k([1, 2, 10, 12, 10])), perm=[0, 2, 1, 3, 4]), k([1, 20, 12, 10]))
+    x = n.qdq(n.op("ConvTranspose", x, *n.weights([20, 1, 2, 2], 1 / 64), group=20, strides=[2, 2]), 1 / 32, 11)
+    x = n.op("SpaceToDepth", x, blocksize=4)
+    x = n.qdq(n.op("Conv", x, *n.weights([8, 320, 1, 1], 1 / 512)), 0.04, 11)
+    return n.model(n.op("DepthToSpace", x, blocksize=2, mode="CRD")), "float"
+
+
+def average_last():
+    """A last convolution that nothing quantizes, and its global average."""
+    n = Net(13, [1, 3, 9, 7])
+    x = n.qdq("x", 0.031, -3)
+    x = n.op("Relu", n.op("Conv", x, *n.weights([20, 3, 3, 3], scales(n, 20, 0.004), bias=3000, sx=0.031), pads=[1] * 4))
+    x = n.op("Conv", n.qdq(x, 0.042, -128), *n.weights([10, 20, 1, 1], scales(n, 10, 0.005), bias=2000, sx=0.042))
+    return n.model(n.op("Softmax", n.op("Flatten", n.op("GlobalAveragePool", n.op("Relu", x))), axis=1)), "float"
+
+
+def operators_constants():
+    """QLinearMul and QLinearAdd with constants: one, one per channel, before and behind the activation; a square with many ties."""
+    n = Net(12, [1, 4, 6, 5], TensorProto.UINT8)
+    f, u = (lambda v: n.const(np.float32(v))), (lambda v: n.const(U8(v)))
+    codes = lambda *shape: n.const(n.rng.integers(0, 256, shape).astype(U8))
+    op = lambda kind, a, b, y: n.op(kind, *a, *b, *y, domain="com.microsoft")
+    x = op("QLinearMul", ["x", f(0.021), u(117)], [codes(4, 1, 1), f(0.013), u(101)], [f(0.0171), u(120)])
+    x = op("QLinearAdd", [codes(1, 4, 1, 1), f(0.0173), u(140)], [x, f(0.0171), u(120)], [f(0.0231), u(131)])
+    x = op("QLinearAdd", [x, f(0.0231), u(131)], [codes(), f(0.0091), u(7)], [f(0.0191), u(100)])
+    w = n.const(n.rng.integers(-127, 128, (6, 4, 3, 3)).astype(I8))
+    x = n.op("QLinearConv", x, f(0.0191), u(100), w, f(0.004), n.const(I8(0)), f(0.05), u(128), pads=[1] * 4)
+    y = op("QLinearMul", [u(0), f(0.03), u(90)], [x, f(0.05), u(128)], [f(0.06), u(125)])
+    square = op("QLinearMul", [x, f(0.5), u(128)], [x, f(0.0625), u(131)], [f(0.5), u(101)])
+    x = n.op("Flatten", n.op("QLinearGlobalAveragePool", x, f(0.05), u(128), f(0.02), u(100), domain="com.microsoft", channels_last=0))
+    x = op("QLinearAdd", [codes(6), f(0.0173), u(140)], [x, f(0.02), u(100)], [f(0.03), u(131)])
+    return n.model(op("QLinearMul", [codes(1, 6), f(0.0173), u(140)], [x, f(0.03), u(131)], [f(0.0271), u(128)]), y, square, extra=["com.microsoft"]), "uint8"
+
+
 def detector():
     """Two heads of different scales, upsampling, slices; decoding in floats on the host."""
     n = Net(7, [1, 3, 8, 12])
@@ -291,7 +353,7 @@ def main():
     args.add_argument("directory", type=pathlib.Path)
     directory = args.parse_args().directory
     directory.mkdir(parents=True, exist_ok=True)
-    for make in [qdq_conv, qdq_uint8, qdq_residual, qdq_stream, qdq_heads, operators, operators_tail, integers, detector]:
+    for make in [qdq_conv, qdq_uint8, qdq_residual, qdq_stream, qdq_heads, qdq_shared, qdq_enlarging, operators, operators_tail, operators_constants, average_last, integers, detector]:
         model, kind = make()
         name = make.__name__
         onnx.save(model, directory / f"{name}.onnx")

@@ -288,6 +288,8 @@ class Net:
     def softmax(self, x):
         options = schema.SoftmaxOptionsT()
         options.beta = 1.0
+        if self.dtype == np.int16:
+            return self.unary("SOFTMAX", x, 1 / 32768, 0, options)
         return self.unary("SOFTMAX", x, 1 / 256, self.info().min, options)
 
     def requantize(self, x, dtype=None):
@@ -463,7 +465,7 @@ KINDS = [
     "batches", "reduce_max",
 ]
 SIGNED_ONLY = {"ABS", "RELU_0_TO_1"}
-WIDE = ["conv", "dense", "MAX_POOL_2D", "mean", "transpose_conv"]
+WIDE = ["conv", "dense", "MAX_POOL_2D", "mean", "transpose_conv", "softmax"]
 
 
 def random_case(seed):
@@ -535,13 +537,13 @@ def unsigned(rng):
 
 
 def wide(rng):
-    """16-bit activations, 8-bit weights, 64-bit biases."""
+    """16-bit activations, 8-bit weights, 64-bit biases, softmax."""
     net = Net(rng, np.int16)
     x = net.input([1, 6, 6, 3])
     y = net.conv(x, 5, (3, 3), act=RELU)
     y = net.depthwise(y, 1, (3, 3), (2, 2))
     y = net.pool("MAX_POOL_2D", y, (3, 3), (3, 3))
-    return [net.dense(net.reshape(y, [1, 5]), 4)], net
+    return [net.softmax(net.dense(net.reshape(y, [1, 5]), 4))], net
 
 
 def joins(rng):

@@ -375,14 +375,15 @@ impl FloatChain {
         }
     }
 
-    /// Every intermediate result for `v` is finite.
+    /// The result for `v` is finite, and no result on the way is undefined; infinite ones that a step clamps are not.
     pub fn finite(&self, v: i64, channel: usize) -> bool {
         let mut x = self.first_float(v, channel);
-        x.is_finite()
+        !x.is_nan()
             && self.steps.iter().all(|step| {
                 x = step.apply(x, channel);
-                x.is_finite()
+                !x.is_nan()
             })
+            && x.is_finite()
     }
 
     /// +1 never falls, -1 never rises, 0 is constant over the integers of this channel; `None`: not known. (Single steps

@@ -15,6 +15,7 @@ pub mod ir;
 pub mod lower;
 pub mod npz;
 pub mod onnx;
+mod phases;
 pub mod program;
 pub mod requant;
 pub mod tail;

@@ -109,14 +109,17 @@ pub fn runs(rule: impl Fn(i64) -> i32, lo: i64, hi: i64, monotone: bool) -> Resu
     if !monotone && hi - lo >= EXHAUSTIVE_LIMIT {
         return Err(RequantError::TooManyValues { lo, hi });
     }
-    let mut found = Vec::new();
-    let mut first = lo;
+    let mut found: Vec<Run> = Vec::new();
+    let (mut first, end) = (lo, rule(hi));
     while first <= hi {
         let code = rule(first);
-        let last = if monotone {
-            last_equal(&rule, first, hi, code)
-        } else {
-            (first..hi).find(|&v| rule(v + 1) != code).unwrap_or(hi)
+        let last = match monotone {
+            true if code == end => hi,
+            true => {
+                let before = found.last().map_or(1, |r| r.last - r.first + 1);
+                last_equal(&rule, first, hi, code, before)
+            }
+            false => (first..hi).find(|&v| rule(v + 1) != code).unwrap_or(hi),
         };
         found.push(Run { first, last, code });
         first = last + 1;
@@ -124,17 +127,27 @@ pub fn runs(rule: impl Fn(i64) -> i32, lo: i64, hi: i64, monotone: bool) -> Resu
     Ok(found)
 }
 
-/// Last value of the run that begins at `first`: doubling steps, then bisection.
-fn last_equal(rule: &impl Fn(i64) -> i32, first: i64, hi: i64, code: i32) -> i64 {
-    if rule(hi) == code {
-        return hi;
+/// Last value of the run that begins at `first` and ends before `hi`. Runs are nearly as long as the one `before`, so the end is
+/// sought there: doubling steps outwards, then bisection.
+fn last_equal(rule: &impl Fn(i64) -> i32, first: i64, hi: i64, code: i32, before: i64) -> i64 {
+    let (mut same, mut other) = (first, hi);
+    let expected = first.saturating_add(before - 1).min(hi);
+    let mut step = 1;
+    if rule(expected) == code {
+        same = expected;
+        while same + step < other && rule(same + step) == code {
+            same += step;
+            step *= 2;
+        }
+        other = other.min(same + step);
+    } else {
+        other = expected;
+        while other - step > same && rule(other - step) != code {
+            other -= step;
+            step *= 2;
+        }
+        same = same.max(other - step);
     }
-    let (mut same, mut step) = (first, 1);
-    while same + step < hi && rule(same + step) == code {
-        same += step;
-        step *= 2;
-    }
-    let mut other = (same + step).min(hi);
     while other - same > 1 {
         let middle = same + (other - same) / 2;
         if rule(middle) == code {
@@ -463,6 +476,24 @@ mod tests {
             assert_eq!(output.code(acc, &p), rule(acc), "{what}: acc {acc} with {p:?} {rounding:?}");
         }
         rounding
+    }
+
+    #[test]
+    fn runs_of_any_lengths_are_found_where_they_end() {
+        let seed = 0x5eed_0007;
+        let mut r = Random(seed);
+        for round in 0..600 {
+            let steps = r.in_range(0, 40);
+            let most = [3, 60, 2000][r.below(3)];
+            let lo = r.in_range(-500, 500);
+            let mut ends = vec![lo];
+            (0..steps).for_each(|_| ends.push(ends[ends.len() - 1] + r.in_range(1, most)));
+            let hi = ends[ends.len() - 1] + r.in_range(0, most);
+            let sign = [1, -1][r.below(2)];
+            let rule = |v: i64| sign * ends.iter().filter(|&&e| v >= e).count() as i32;
+            let all = runs(rule, lo, hi, false).unwrap();
+            assert_eq!(runs(rule, lo, hi, true).unwrap(), all, "seed {seed:#x}, round {round}");
+        }
     }
 
     #[test]

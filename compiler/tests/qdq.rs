@@ -91,6 +91,27 @@ fn heads_joined_over_cells_are_exact() {
 }
 
 #[test]
+fn means_over_pixels_are_exact_and_a_quantizer_written_twice_is_one() {
+    let model = check("qdq_shared");
+    assert_eq!(kinds(&model), ["conv", "conv", "add", "sum_pool", "sum_pool", "conv"]);
+}
+
+#[test]
+fn transposed_convolutions_and_pixels_made_of_channels_are_exact() {
+    check("qdq_enlarging");
+}
+
+#[test]
+fn a_last_average_of_what_nothing_quantizes_is_the_hosts() {
+    assert_eq!(kinds(&check("average_last")), ["conv"]);
+}
+
+#[test]
+fn operators_with_constants_are_exact() {
+    check("operators_constants");
+}
+
+#[test]
 fn the_operator_form_with_joins_and_softmax_is_exact() {
     check("operators_tail");
 }

@@ -84,7 +84,8 @@ impl Importer<'_> {
             for node in self.model.nodes.iter().filter(|n| n.inputs.iter().any(|i| i == name)) {
                 let turned = node.op == "Transpose"
                     && matches!(node.attributes.get("perm"), Some(Attribute::Ints(p)) if *p == to_front);
-                if turned || node.domain == CHANNELS_LAST || node.op == "MaxPoolNHWC" {
+                let factor = matches!(node.op.as_str(), "MatMul" | "QLinearMatMul") && node.inputs[0] == name;
+                if turned || factor || node.domain == CHANNELS_LAST || node.op == "MaxPoolNHWC" {
                     return true;
                 }
                 if PLACE_BY_PLACE.contains(&node.op.as_str()) {

@@ -10,8 +10,8 @@ use super::pair_sum::PairSum;
 use super::value::{
     image_order, odd_part, simplified, Base, FloatValue, IntegerView, LinearSum, Pending, PendingOp, Value,
 };
-use crate::host::{CodeTable, FloatChain, FloatStep, FromInt, IntStep};
-use crate::ir::{Add, Concat, Op, Requant, Rounding, TensorId};
+use crate::host::{CodeMap, CodeTable, FloatChain, FloatStep, FromInt, IntStep};
+use crate::ir::{Add, Concat, IntType, Op, Requant, Rounding, TensorId};
 use crate::tail::Binary;
 use std::rc::Rc;
 
@@ -106,10 +106,16 @@ impl Importer<'_> {
             Binary::Sub if a.int.is_none() && b.int.is_none() => {
                 self.add(node, a, b.then(FloatStep::Mul(vec![-1.0])))
             }
-            _ => {
-                Err("two activations; only their sum is supported (or what depends on one of them alone)"
-                    .into())
-            }
+            _ => Err(format!(
+                "{} of two activations: the machine multiplies by constant weights and adds; sums are supported, and what \
+                 depends on one tensor's codes alone, such as x * sigmoid(x)",
+                match op {
+                    Binary::Mul => "a product",
+                    Binary::Div => "a quotient",
+                    Binary::Max | Binary::Min => "an extremum",
+                    _ => "a function",
+                }
+            )),
         }
     }
 
@@ -293,6 +299,59 @@ impl Importer<'_> {
         let first = view(&parts[0], ids[0])?;
         let same = |(v, &t): (&FloatValue, &TensorId)| ty(t) == ty(ids[0]) && view(v, t) == Some(first);
         parts.iter().zip(&ids).all(same).then_some(ids)
+    }
+
+    /// Joined values that no quantizer makes alike: codes in a scale of which all scales are multiples, the same values exactly.
+    pub fn joined_alike(
+        &mut self,
+        name: &str,
+        p: &Pending,
+        parts: &[FloatValue],
+        v: &FloatValue,
+    ) -> Result<FloatValue, String> {
+        let refused =
+            || "joins values of different scales; a quantizer behind the Concat is missing".to_string();
+        let mut read: Vec<(TensorId, IntegerView, i64)> = Vec::new();
+        let mut scale = None;
+        for (i, part) in parts.iter().enumerate() {
+            let (_, t, views) = self.integers(&format!("{name}_{i}"), part)?;
+            let [view] = views[..] else { return Err(refused()) };
+            let (fa, fb, common) = match scale {
+                None => (1, 1, view.scale as f64),
+                Some(s) => common_scale(s as f32, view.scale).ok_or_else(refused)?,
+            };
+            read.iter_mut().for_each(|r| r.2 = r.2.saturating_mul(fa));
+            read.push((t, view, fb));
+            scale = Some(common);
+        }
+        let scale = scale.ok_or_else(refused)?;
+        let integer =
+            |(_, view, by): &(TensorId, IntegerView, i64), code: i64| by * (view.factor * code + view.offset);
+        let (mut least, mut most) = (0, 0);
+        for r in &read {
+            let (lo, hi) = self.ranges[r.0];
+            let real = |code: i64| ((integer(r, code) / r.2) as f64 * r.1.scale as f64) as f32;
+            if r.2 > MAX_FACTOR || (lo..=hi).any(|c| (integer(r, c) as f64 * scale) as f32 != real(c)) {
+                return Err(refused());
+            }
+            (least, most) = (integer(r, lo).min(least), integer(r, hi).max(most));
+        }
+        let ty = IntType::holding(least, most);
+        if ty.bits > 16 {
+            return Err(refused());
+        }
+        let spec = CodeSpec { ty, clamp: (least as i32, most as i32), map: CodeMap::SAME };
+        let mut ids = Vec::new();
+        for (i, r) in read.iter().enumerate() {
+            let (lo, hi) = self.ranges[r.0];
+            let values = vec![(lo..=hi).map(|c| integer(r, c) as f32).collect()];
+            let table = Some(CodeTable { first: lo, values });
+            let chain = FloatChain { table, ..FloatChain::default() };
+            ids.push(self.recode(&format!("{name}_{i}_scaled"), r.0, &chain, spec)?);
+        }
+        let output = self.join_codes(&p.name, &format!("{name}_joined"), ids, p.shape);
+        let chain = FloatChain::from_int(FromInt::scaled(scale)).then(&v.chain);
+        Ok(FloatValue { chain, ..FloatValue::codes(v.dims.clone(), output, v.order.clone()) })
     }
 
     fn join_codes(&mut self, node: &str, name: &str, ids: Vec<TensorId>, shape: [usize; 3]) -> TensorId {

@@ -116,6 +116,8 @@ impl Importer<'_> {
         let (shape, image) = match v.dims[..] {
             [1, h, w, c] if self.lies_channels_last(name, 4) => ([h, w, c], None),
             [1, w, c] if self.lies_channels_last(name, 3) => ([1, w, c], None),
+            // Rows of a matrix product.
+            [w, c] if w > 1 => ([1, w, c], None),
             _ => {
                 let shape = image_shape(&v.dims)
                     .ok_or_else(|| format!("shape {:?} is not [1, c, h, w] or [1, c]", v.dims))?;
@@ -196,7 +198,7 @@ impl Importer<'_> {
     }
 
     /// The pending operator with the chain as its requantization.
-    fn emit(
+    pub fn emit(
         &mut self,
         name: &str,
         p: &Pending,
@@ -269,10 +271,18 @@ impl Importer<'_> {
                         let place = |c: usize| c.clamp(*first, first + p.shape[2] - 1) - first;
                         chain.selected(&(0..all).map(place).collect::<Vec<_>>())
                     }
+                    Move::Shuffle { rows, columns, block } => {
+                        let place = |c: usize| (c % block).min(p.shape[2] - 1);
+                        chain.selected(&(0..rows * columns * block).map(place).collect::<Vec<_>>())
+                    }
                     _ => chain.clone(),
                 };
                 let mut first = inner.clone();
                 first.chain = inner.chain.then(&outer);
+                if let Move::Shuffle { rows, .. } = by {
+                    let parts = self.row_parts(name, &first, *rows, spec)?;
+                    return self.shuffled_codes(&p.name, name, parts, by, p.shape);
+                }
                 let codes = self.codes(&format!("{name}_before"), &first, spec)?;
                 let Base::Codes(t) = codes.base else { return Err("its input is not quantized".into()) };
                 let pad = match by {
@@ -343,6 +353,10 @@ impl Importer<'_> {
                 let copy = Copy { input: t, output, first_channel: 0, upsample: *upsample, requant: None };
                 self.node(node, Op::Copy(copy));
                 output
+            }
+            Move::Shuffle { rows, .. } => {
+                let parts = self.channel_parts(name, t, *rows);
+                self.shuffled_codes(node, name, parts, by, shape)?
             }
             Move::Pad(pads) => {
                 let code = pad.filter(|&c| ty.contains(c)).ok_or("pads with a value that has no code")?;
@@ -520,6 +534,14 @@ impl Importer<'_> {
             Some(_) if !seen(v) => self.integer_codes(&format!("{name}_input"), v.clone())?,
             _ => v.clone(),
         };
+        let joined = match &v.base {
+            Base::Pending(p) => match &p.op {
+                PendingOp::Concat { parts, flat: false } => Some(self.joined_alike(name, p, parts, v)?),
+                _ => None,
+            },
+            _ => None,
+        };
+        let v = joined.as_ref().unwrap_or(v);
         let Base::Codes(t) = v.base else {
             return Err("its input is not quantized: a Quant or BipolarQuant is missing before it".into());
         };

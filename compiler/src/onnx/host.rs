@@ -15,11 +15,12 @@ use crate::tail::{broadcast_order, Binary, HostNode, HostOp, Reduction};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Operators that need the hardware, or make codes: what comes before one of them is no host's work.
-const MACHINE: [&str; 24] = [
+const MACHINE: [&str; 25] = [
     "AveragePool",
     "BipolarQuant",
     "Conv",
     "ConvInteger",
+    "ConvTranspose",
     "Gemm",
     "GlobalAveragePool",
     "GlobalMaxPool",
@@ -72,7 +73,11 @@ pub struct TailNode {
 
 /// Numbers of the nodes behind which no operator of the machine comes. `quantizers`: QuantizeLinear is none.
 pub fn tail_nodes(nodes: &[Node], quantizers: bool) -> BTreeSet<usize> {
-    let machine = |op: &str| MACHINE.contains(&op) && !(quantizers && QUANTIZERS.contains(&op));
+    let machine = |number: usize| {
+        let op = nodes[number].op.as_str();
+        let host = op == "GlobalAveragePool" && averages_floats(nodes, number);
+        MACHINE.contains(&op) && !(quantizers && QUANTIZERS.contains(&op)) && !host
+    };
     let mut readers: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
     for (i, n) in nodes.iter().enumerate() {
         n.inputs.iter().for_each(|name| readers.entry(name).or_default().push(i));
@@ -81,12 +86,31 @@ pub fn tail_nodes(nodes: &[Node], quantizers: bool) -> BTreeSet<usize> {
     let mut tail = BTreeSet::new();
     for (i, n) in nodes.iter().enumerate().rev() {
         let behind = n.outputs.iter().filter_map(|o| readers.get(o.as_str())).flatten();
-        let hosts = |&r: &usize| tail.contains(&r) && !machine(nodes[r].op.as_str());
+        let hosts = |&r: &usize| tail.contains(&r) && !machine(r);
         if behind.into_iter().all(hosts) {
             tail.insert(i);
         }
     }
     tail
+}
+
+/// A global average of what a convolution gives, which nothing has quantized.
+fn averages_floats(nodes: &[Node], number: usize) -> bool {
+    let mut at = number;
+    for _ in 0..8 {
+        let made = match nodes[at].op.as_str() {
+            "Conv" => return true,
+            "GlobalAveragePool" if at != number => return false,
+            "GlobalAveragePool" | "Relu" | "Clip" | "LeakyRelu" | "Dropout" | "Identity" => {
+                let name = nodes[at].inputs.first();
+                name.and_then(|i| nodes[..at].iter().rposition(|n| n.outputs.contains(i)))
+            }
+            _ => return false,
+        };
+        let Some(before) = made else { return false };
+        at = before;
+    }
+    false
 }
 
 /// The host may do this node where the hardware cannot and only quantizers come behind.
@@ -206,6 +230,10 @@ impl Importer<'_> {
             "Gather" => {
                 let indices = constants.get(1).copied().flatten().ok_or("its indices are not constant")?;
                 let (new, order) = gathered(&dims, indices, int(node, "axis", 0)?)?;
+                self.picked(node, inputs, new, order)?
+            }
+            "DepthToSpace" | "SpaceToDepth" => {
+                let (new, order) = super::shuffles::shuffled_order(node, &dims)?;
                 self.picked(node, inputs, new, order)?
             }
             "Split" => return self.split_on_host(node, inputs, &dims, constants),
@@ -448,7 +476,11 @@ impl Importer<'_> {
 }
 
 /// Places of a Gather along an axis with constant indices.
-fn gathered(dims: &[usize], indices: &ConstTensor, along: i64) -> Result<(Vec<usize>, Vec<usize>), String> {
+pub fn gathered(
+    dims: &[usize],
+    indices: &ConstTensor,
+    along: i64,
+) -> Result<(Vec<usize>, Vec<usize>), String> {
     let along = axis(along, dims.len())?;
     let size = *dims.get(along).ok_or("a scalar has nothing to gather from")?;
     let picks =

@@ -21,7 +21,7 @@ pub struct LinearQuant {
     pub zero_point: Vec<i64>,
     /// Type of the quantized integers.
     pub ty: IntType,
-    axis: i64,
+    pub axis: i64,
 }
 
 /// What an absent zero point says of the type.
@@ -280,6 +280,9 @@ impl Importer<'_> {
             }
             "QLinearAdd" => {
                 let (qa, qb, qy) = (quant(1, 1)?, quant(4, 1)?, quant(6, 1)?);
+                if let Some(codes) = self.linear_by_constant(node, inputs, constants, [&qa, &qb, &qy])? {
+                    return Ok(codes);
+                }
                 let rule = match (&qa.scale[..], &qb.scale[..], &qy.scale[..]) {
                     (&[a], &[b], &[y]) => {
                         let zero = [qa.zero_point[0], qb.zero_point[0]];
@@ -293,6 +296,9 @@ impl Importer<'_> {
             }
             "QLinearMul" => {
                 let (qa, qb, qy) = (quant(1, 1)?, quant(4, 1)?, quant(6, 1)?);
+                if let Some(codes) = self.linear_by_constant(node, inputs, constants, [&qa, &qb, &qy])? {
+                    return Ok(codes);
+                }
                 let (a, b) = (activation(inputs, 0)?, activation(inputs, 3)?);
                 return self.linear_product(node, [(a, qa), (b, qb)], &qy);
             }
@@ -336,7 +342,15 @@ impl Importer<'_> {
         let (a, b) = (self.dequantize_linear(a, &whole(qa))?, self.dequantize_linear(b, &whole(qb))?);
         let product = self.combination(node, crate::tail::Binary::Mul, a, b)?;
         let unit = LinearQuant { scale: vec![1.0], ..qy.clone() };
-        self.quantize_linear(node, product.then(FloatStep::Mul(vec![ratio])), &unit)
+        // The zero point is added before the rounding, so that an odd one turns ties around.
+        let zero = vec![qy.zero_point[0] as f32];
+        let steps = [
+            FloatStep::Mul(vec![ratio]),
+            FloatStep::Add(zero.clone()),
+            FloatStep::Round(FloatRounding::HalfEven),
+            FloatStep::Sub(zero),
+        ];
+        self.quantize_linear(node, steps.into_iter().fold(product, |v, step| v.then(step)), &unit)
     }
 
     /// An int32 bias in units of input scale times weight scale.

@@ -19,7 +19,7 @@ const DOMAINS: [&str; 6] =
     ["", "ai.onnx", "com.microsoft", "finn.custom_op.general", "onnx.brevitas", "qonnx.custom_op.general"];
 
 /// Operators that are understood, for constants, for activations or behind the network.
-const OPERATORS: [&str; 91] = [
+const OPERATORS: [&str; 94] = [
     "Abs",
     "Add",
     "ArgMax",
@@ -35,7 +35,9 @@ const OPERATORS: [&str; 91] = [
     "ConstantOfShape",
     "Conv",
     "ConvInteger",
+    "ConvTranspose",
     "Cos",
+    "DepthToSpace",
     "DequantizeLinear",
     "Div",
     "Dropout",
@@ -100,6 +102,7 @@ const OPERATORS: [&str; 91] = [
     "Softmax",
     "Softplus",
     "Softsign",
+    "SpaceToDepth",
     "Split",
     "Sqrt",
     "Squeeze",

@@ -5,10 +5,11 @@
 //! - [`model`]: the file's graph as plain data, checked.
 //! - [`constant`]: constant tensors and the operators that are evaluated while importing.
 //! - [`value`]: tensors whose values are known as a chain of float32 operations on integers.
-//! - [`linear`]: QuantizeLinear, DequantizeLinear and what is built of them; [`combine`]: operators on several activations;
+//! - [`linear`], [`linear_constant`]: QuantizeLinear, DequantizeLinear and what is built of them; [`combine`]: operators on several activations;
 //!   [`pieces`]: rules that no single line gives; [`host`], [`host_codes`]: what is left to the host.
 //! - [`lower`]: walks the nodes; [`ops`]: what each operator does to such tensors, by families: [`arithmetic`], [`quantizers`],
-//!   [`products`], [`windows`], [`moves`]; [`emit`]: from quantizer to quantizer, the nodes of the integer graph, with requantizations ([`requants`],
+//!   [`products`], [`transpose_conv`],
+//!   [`windows`], [`moves`], [`shuffles`]; [`emit`]: from quantizer to quantizer, the nodes of the integer graph, with requantizations ([`requants`],
 //!   [`pair_sum`]) that are exact for every value.
 
 pub mod arithmetic;
@@ -21,6 +22,7 @@ pub mod host;
 pub mod host_codes;
 pub mod host_layers;
 pub mod linear;
+pub mod linear_constant;
 pub mod lower;
 pub mod model;
 pub mod moves;
@@ -30,6 +32,8 @@ pub mod pieces;
 pub mod products;
 pub mod quantizers;
 pub mod requants;
+pub mod shuffles;
+pub mod transpose_conv;
 pub mod value;
 pub mod windows;
 

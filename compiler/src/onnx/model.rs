@@ -90,7 +90,7 @@ pub fn read(bytes: &[u8]) -> Result<Model, Vec<ImportError>> {
         }
     }
     let outputs = graph.output.iter().map(|o| o.name.to_string()).collect::<Vec<_>>();
-    if outputs.is_empty() || inputs.is_empty() {
+    if outputs.is_empty() || (inputs.is_empty() && errors.is_empty()) {
         errors.push(ImportError::file("graph", "the model has no inputs or no outputs"));
     }
     let nodes = graph.node.iter().map(|n| node(n, &mut errors)).collect();
@@ -131,12 +131,17 @@ fn input(info: &ast::ValueInfo, notes: &mut Vec<String>) -> Result<Input, String
                 notes.push(format!("input {}: free batch size {p:?} taken as 1", info.name));
                 dims.push(1);
             }
-            // Some exporters write a free batch as 0.
-            Dimension::Value(0) if axis == 0 => {
-                notes.push(format!("input {}: batch size 0 taken as 1", info.name));
+            // Some exporters write a free batch as 0 or -1.
+            Dimension::Value(v @ (0 | -1)) if axis == 0 => {
+                notes.push(format!("input {}: batch size {v} taken as 1", info.name));
                 dims.push(1);
             }
-            ref other => return Err(format!("dimension {axis} is {other:?}, must be a positive number")),
+            Dimension::Value(v) => return Err(format!("dimension {axis} is {v}, must be a positive number")),
+            Dimension::Param(p) => {
+                return Err(format!(
+                    "dimension {axis} is free ({p:?}); fix it: python3 -m onnxruntime.tools.make_dynamic_shape_fixed"
+                ))
+            }
         }
     }
     check_count(&dims, MAX_ELEMENTS)?;

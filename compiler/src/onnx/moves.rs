@@ -20,7 +20,7 @@ const MOST_PERMUTED: usize = 1024;
 
 impl Importer<'_> {
     /// Elements moved about: at once where they are codes, else behind the quantizer that follows.
-    fn moved(
+    pub fn moved(
         &mut self,
         node: &Node,
         v: FloatValue,
@@ -73,10 +73,13 @@ impl Importer<'_> {
     }
 
     pub fn pad(&mut self, node: &Node, v: FloatValue, constants: &Constants) -> Result<FloatValue, String> {
-        let (v, shape) = self.as_image(&node.name, v)?;
-        if text(node, "mode", "constant")? != "constant" {
-            return Err("only constant borders are supported".into());
+        let mode = text(node, "mode", "constant")?;
+        if mode != "constant" {
+            return Err(format!(
+                "mode {mode}; constant borders are supported (or pads of the convolution behind)"
+            ));
         }
+        let (v, shape) = self.as_image(&node.name, v)?;
         let list = match optional(node, constants, 1, "list of pads")? {
             Some(t) => t.integers()?.to_vec(),
             None => ints(node, "pads")?.ok_or("the pads are missing")?,
@@ -127,11 +130,13 @@ impl Importer<'_> {
         v: FloatValue,
         constants: &Constants,
     ) -> Result<FloatValue, String> {
-        let (v, shape) = self.as_image(&node.name, v)?;
         let mode = text(node, "mode", "nearest")?;
         if mode != "nearest" {
-            return Err(format!("mode {mode}; only nearest is supported"));
+            return Err(format!(
+                "mode {mode}; nearest is supported, or a ConvTranspose with the same weights"
+            ));
         }
+        let (v, shape) = self.as_image(&node.name, v)?;
         let rank = v.dims.len();
         let scales_at = if node.op == "Upsample" || node.inputs.len() == 2 { 1 } else { 2 };
         let scales = match optional(node, constants, scales_at, "list of scales")? {
@@ -260,13 +265,16 @@ impl Importer<'_> {
         Ok((FloatValue { base: Base::Codes(output), ..v }, shape))
     }
 
-    /// A few codes in the order of an image: a dense layer with a single 1 for each.
+    /// Codes in the order of an image; where channels and pixels do not explain it, a few by a dense layer with a single 1 for each.
     fn permuted(&mut self, name: &str, v: FloatValue) -> Result<(FloatValue, [usize; 3]), String> {
         let refused = || "its input does not lie as an image [1, c, h, w] in memory".to_string();
         let shape = super::value::image_shape(&v.dims).ok_or_else(refused)?;
         let (Base::Codes(t), n) = (&v.base, v.count()) else { return Err(refused()) };
         let t = *t;
         let [h, w, c] = self.graph.tensors[t].shape;
+        if let Some(v) = self.arranged(&format!("{name}_arranged"), &v, shape) {
+            return Ok((v, shape));
+        }
         if n * h * w * c > MOST_PERMUTED * MOST_PERMUTED || v.chain.width() != 1 {
             return Err(format!(
                 "{}, and {n} of {} elements are too many to be put in order",

@@ -2,11 +2,13 @@
 //! Operators on activations: what each makes of its input's base, chain and shape.
 
 use super::arithmetic::function_step;
-use super::constant::{new_shape, shape_of, ConstTensor};
+use super::constant::{int, new_shape, shape_of, ConstTensor};
+use super::host::gathered;
 use super::linear::LinearQuant;
 use super::lower::Importer;
 use super::model::Node;
 use super::moves::transpose;
+use super::shuffles::shuffled_order;
 use super::value::{Base, FloatValue, Pending, Value};
 use crate::host::{FloatChain, FloatStep, FromInt};
 use std::rc::Rc;
@@ -31,6 +33,17 @@ impl Importer<'_> {
             }
             "Cast" => return floats(self.cast(node, x()?)?),
             "Transpose" => return floats(transpose(node, x()?)?),
+            "DepthToSpace" | "SpaceToDepth" => {
+                let v = x()?;
+                let (dims, order) = shuffled_order(node, &v.dims)?;
+                return floats(v.reordered(dims, &order));
+            }
+            "Gather" => {
+                let indices = constants.get(1).copied().flatten().ok_or("its indices are not constant")?;
+                let v = x()?;
+                let (dims, order) = gathered(&v.dims, indices, int(node, "axis", 0)?)?;
+                return floats(v.reordered(dims, &order));
+            }
             _ => {}
         }
         let float = || {
@@ -79,6 +92,11 @@ impl Importer<'_> {
                 let w = constants.get(1).copied().flatten().ok_or("its weights are not constant")?;
                 let bias = optional(node, constants, 2, "bias")?;
                 self.convolution(node, float()?, w, bias)?
+            }
+            "ConvTranspose" => {
+                let w = constants.get(1).copied().flatten().ok_or("its weights are not constant")?;
+                let bias = optional(node, constants, 2, "bias")?;
+                self.transposed_convolution(node, float()?, w, bias)?
             }
             "MatMul" => self.matmul(node, inputs, constants)?,
             "Gemm" => self.gemm(node, inputs, constants)?,

@@ -42,7 +42,14 @@ impl Importer<'_> {
     ) -> Result<TensorId, String> {
         let runs = all_runs(chain, bounds, spec)?;
         let spec = tightened(spec, &runs);
-        let (channels, top) = cut_all(&runs, spec.clamp)?;
+        let (channels, top) = cut_all(&runs, spec.clamp).map_err(|e| match spec.ty.bits {
+            0..=8 => e,
+            bits => format!(
+                "{}int{bits} codes: the reference rescales to them in float32, whose roundings no multiplier and shift \
+                 gives, and there are too many codes for a threshold each ({e}); quantize this tensor to 8 bits",
+                if spec.ty.signed { "" } else { "u" }
+            ),
+        })?;
         let count = channels.iter().map(Vec::len).sum::<usize>().max(1);
         let cut = channels.iter().filter(|p| p.len() > 1).count();
         let oc = shape[2];

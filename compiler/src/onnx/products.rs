@@ -137,7 +137,7 @@ impl Importer<'_> {
     }
 
     /// Adds a constant: to the integers where it is made of integers in the sum's own scale.
-    fn biased(&self, v: FloatValue, bias: &ConstTensor) -> Result<FloatValue, String> {
+    pub fn biased(&self, v: FloatValue, bias: &ConstTensor) -> Result<FloatValue, String> {
         let mut v = v;
         if let (Base::Pending(p), Some(q), Some(from_int)) = (&v.base, &bias.quant, &v.chain.from_int) {
             let same = p.linear.as_ref().is_some_and(|own| {
@@ -254,7 +254,7 @@ impl Importer<'_> {
 
     /// A convolution of integers; its reals are `(factor * acc + offset) * scale`.
     #[allow(clippy::too_many_arguments)]
-    fn dense(
+    pub fn dense(
         &mut self,
         node: &Node,
         input: TensorId,
@@ -294,7 +294,7 @@ impl Importer<'_> {
             offset.push(view.offset * w.iter().map(|&w| w as i64).sum::<i64>());
             scale.push(view.scale as f64 * weight_scales[o] as f64);
         }
-        let floats = matches!(node.op.as_str(), "Conv" | "Gemm" | "MatMul");
+        let floats = matches!(node.op.as_str(), "Conv" | "ConvTranspose" | "Gemm" | "MatMul");
         if largest > FLOAT_EXACT && self.at_end && floats {
             return Err("the reference's float sums, which nothing quantizes, are not exact".into());
         }
@@ -339,14 +339,14 @@ impl Importer<'_> {
     }
 }
 
-struct Dense {
-    pending: Pending,
-    from_int: FromInt,
-    shape: [usize; 3],
+pub struct Dense {
+    pub pending: Pending,
+    pub from_int: FromInt,
+    pub shape: [usize; 3],
 }
 
 /// Integers `[oc][..]` picked from a weight tensor, and the scale of each output channel.
-fn integer_weights(
+pub fn integer_weights(
     w: &ConstTensor,
     picks: &[usize],
     shape: [usize; 4],

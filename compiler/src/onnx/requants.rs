@@ -49,7 +49,7 @@ fn channel_runs(
     let monotone = chain.direction(c).is_some();
     if !chain.is_integer() {
         let overflows = || Err(format!("channel {c}: the float arithmetic overflows"));
-        // Monotone steps: finite at both ends means finite everywhere between.
+        // Monotone steps: finite at both ends means finite everywhere between, and undefined nowhere.
         if monotone && [lo, hi].iter().any(|&v| !chain.finite(v, c)) {
             return overflows();
         }

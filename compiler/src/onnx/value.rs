@@ -128,8 +128,14 @@ impl LinearSum {
     /// The code for two reals, which are codes times their scales.
     pub fn code(&self, reals: [f32; 2]) -> i32 {
         let code = |i: usize| (reals[i] as f64 / self.scale[i] as f64).round() as f32 + self.zero_point[i];
-        let sum = code(1).mul_add(self.ratio[1], self.fixed);
-        code(0).mul_add(self.ratio[0], sum).round_ties_even() as i32
+        self.of_codes([code(0), code(1)], 1) as i32
+    }
+
+    /// The code, not clamped, for two codes; `inner`: the operand that is added first.
+    pub fn of_codes(&self, codes: [f32; 2], inner: usize) -> f32 {
+        let outer = 1 - inner;
+        let sum = codes[inner].mul_add(self.ratio[inner], self.fixed);
+        codes[outer].mul_add(self.ratio[outer], sum).round_ties_even()
     }
 }
 
@@ -147,6 +153,12 @@ pub enum Move {
     Upsample(usize),
     /// A border `[top, left, bottom, right]` of real zeros.
     Pad([usize; 4]),
+    /// Channel `(r * columns + c) * block + k` of a pixel becomes channel k in row r, column c of `rows` x `columns` pixels.
+    Shuffle {
+        rows: usize,
+        columns: usize,
+        block: usize,
+    },
 }
 
 #[derive(Clone, Debug)]

@@ -3,6 +3,7 @@
 
 use super::fixed::{Multiplier, Softmax};
 use super::lower::Quant;
+use super::softmax16::Softmax16;
 use crate::npz::{Array, Data};
 use serde::{Deserialize, Serialize};
 
@@ -11,17 +12,24 @@ use serde::{Deserialize, Serialize};
 pub enum CodeOp {
     /// Along the last axis.
     Softmax(Softmax),
+    Softmax16(Softmax16),
     /// `scale * (code - zero_point)`, the product in float64, rounded once.
-    Dequantize { scale: f32, zero_point: i32 },
+    Dequantize {
+        scale: f32,
+        zero_point: i32,
+    },
     /// Code `lo + i` becomes `table[i]`.
-    Table { lo: i32, table: Vec<i32> },
+    Table {
+        lo: i32,
+        table: Vec<i32>,
+    },
 }
 
 impl CodeOp {
     /// Name of the kind, for reports.
     pub fn kind(&self) -> &'static str {
         match self {
-            CodeOp::Softmax(_) => "softmax",
+            CodeOp::Softmax(_) | CodeOp::Softmax16(_) => "softmax",
             CodeOp::Dequantize { .. } => "dequantize",
             CodeOp::Table { .. } => "table",
         }
@@ -37,11 +45,10 @@ impl CodeOp {
     /// Results for the codes of `input`.
     pub fn run(&self, input: &Array) -> Data {
         let codes = input.to_i32().unwrap_or_default();
+        let row = input.shape.last().copied().unwrap_or(1).max(1);
         match self {
-            CodeOp::Softmax(s) => {
-                let row = input.shape.last().copied().unwrap_or(1).max(1);
-                Data::I32(codes.chunks(row).flat_map(|r| s.row(r)).collect())
-            }
+            CodeOp::Softmax(s) => Data::I32(codes.chunks(row).flat_map(|r| s.row(r)).collect()),
+            CodeOp::Softmax16(s) => Data::I32(codes.chunks(row).flat_map(|r| s.row(r)).collect()),
             CodeOp::Dequantize { scale, zero_point } => {
                 let real = |c: i32| (*scale as f64 * (c as i64 - *zero_point as i64) as f64) as f32;
                 Data::F32(codes.into_iter().map(real).collect())

@@ -7,7 +7,7 @@
 use crate::ir::{ChannelParams, Rounding};
 
 /// A scale as `mantissa * 2^(exponent - 31)`, mantissa in [2^30, 2^31), or 0.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Multiplier {
     pub mantissa: i32,
     pub exponent: i32,

@@ -18,6 +18,7 @@ mod names;
 mod ops;
 mod pools;
 mod shapes;
+mod softmax16;
 mod transpose_conv;
 mod window;
 

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Which operators there are, and the options that they share.
 
+use super::code::CodeOp;
 use super::fixed::Softmax;
 use super::flatbuffer::Table;
 use super::lower::{Importer, Quant, Result, Value};
 use super::model::{ElementType, Operator};
+use super::softmax16::Softmax16;
 use crate::ir::{Add, ChannelParams, Op, Requant, Rounding, TensorId};
 use crate::tail::HostOp;
 
@@ -187,19 +189,26 @@ impl<'m> Importer<'m> {
     fn softmax(&mut self, op: &Operator) -> Result<()> {
         let (x, y) = (self.input_tensor(op, 0)?, self.output_tensor(op)?);
         let (from, to) = (self.quant(x)?, self.quant(y)?);
-        if from.ty.bits != 8 || from.ty != to.ty {
-            return Err("softmax of 16-bit codes is not supported; end the network before it".into());
+        if from.ty != to.ty {
+            return Err("its input and output must have one type".into());
         }
-        if to.scale != 1.0 / 256.0 || to.zero_point != to.range().0 {
-            return Err("its output must have scale 1/256 and the smallest code as zero point".into());
+        let wide = from.ty.bits == 16;
+        match (wide, to.scale, to.zero_point) {
+            (true, s, 0) if s == 1.0 / 32768.0 => {}
+            (true, ..) => return Err("its 16-bit output must have scale 1/32768 and zero point 0".into()),
+            (false, s, z) if s == 1.0 / 256.0 && z == to.range().0 => {}
+            _ => return Err("its output must have scale 1/256 and the smallest code as zero point".into()),
         }
         if self.model.tensors[x].dims != self.model.tensors[y].dims {
             return Err("its output must have its input's shape".into());
         }
         let beta = op.options.ok_or("it has no options")?.float(0)?;
-        let softmax = Softmax::new(from.scale, beta, to.zero_point)?;
+        let softmax = match wide {
+            true => CodeOp::Softmax16(Softmax16::new(from.scale, beta)?),
+            false => CodeOp::Softmax(Softmax::new(from.scale, beta, to.zero_point)?),
+        };
         let value = self.host_value(x)?;
-        self.host_node(op, y, HostOp::Codes(super::code::CodeOp::Softmax(softmax)), vec![value]);
+        self.host_node(op, y, HostOp::Codes(softmax), vec![value]);
         Ok(())
     }
 
