@@ -327,7 +327,7 @@ impl Importer<'_> {
         self.quantize_linear(node, result.0, &result.1)
     }
 
-    /// A product of two values of the same codes: `round_half_even(float32(a * b) * (s_a * s_b / s_y)) + zero_point`.
+    /// A product of two values of the same codes: `round_half_even(float32(a * b) * (s_a * s_b / s_y) + zero_point)`.
     fn linear_product(
         &mut self,
         node: &Node,
