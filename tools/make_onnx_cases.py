@@ -263,12 +263,14 @@ def qdq_enlarging():
 
 
 def average_last():
-    """A last convolution that nothing quantizes, and its global average."""
+    """A last convolution that nothing quantizes, its global average, and a normalization of that."""
     n = Net(13, [1, 3, 9, 7])
     x = n.qdq("x", 0.031, -3)
     x = n.op("Relu", n.op("Conv", x, *n.weights([20, 3, 3, 3], scales(n, 20, 0.004), bias=3000, sx=0.031), pads=[1] * 4))
     x = n.op("Conv", n.qdq(x, 0.042, -128), *n.weights([10, 20, 1, 1], scales(n, 10, 0.005), bias=2000, sx=0.042))
-    return n.model(n.op("Softmax", n.op("Flatten", n.op("GlobalAveragePool", n.op("Relu", x))), axis=1)), "float"
+    x = n.op("Flatten", n.op("GlobalAveragePool", n.op("Relu", x)))
+    statistics = [n.const(n.rng.uniform(*ends, 10).astype(np.float32)) for ends in ((0.5, 2), (-1, 1), (-0.5, 0.5), (0.2, 3))]
+    return n.model(n.op("Softmax", n.op("BatchNormalization", x, *statistics, epsilon=2e-5), axis=1)), "float"
 
 
 def operators_constants():

@@ -12,6 +12,32 @@ use crate::functions::Function;
 use crate::host::{CodeTable, FloatChain, FloatStep, IntStep};
 use crate::tail::Binary;
 
+/// A BatchNormalization of values of shape `dims` as a factor and an offset, each of shape [1, channels, 1 ..]:
+/// `x * (scale / sqrt(var + eps)) + (bias - mean * that)`, in ONNX Runtime's order of float32 operations.
+pub fn normalization(node: &Node, dims: &[usize], constants: &Constants) -> Result<[ConstTensor; 2], String> {
+    if int(node, "training_mode", 0)? != 0 || int(node, "spatial", 1)? == 0 {
+        return Err("training mode and per-pixel statistics are not supported".into());
+    }
+    let epsilon = float(node, "epsilon", 1e-5)?;
+    let channels = *dims.get(1).ok_or("needs at least two dimensions")?;
+    let arg = |i: usize| {
+        let t = constants.get(i).copied().flatten().ok_or(format!("input {i} is not constant"))?;
+        let floats = t.floats()?;
+        if floats.len() == channels {
+            Ok(floats)
+        } else {
+            Err(format!("input {i} has {} elements for {channels} channels", floats.len()))
+        }
+    };
+    let (scale, bias, mean, var) = (arg(1)?, arg(2)?, arg(3)?, arg(4)?);
+    let factor = (0..channels).map(|c| scale[c] * (1.0 / (var[c] + epsilon).sqrt())).collect::<Vec<_>>();
+    let offset = (0..channels).map(|c| bias[c] - mean[c] * factor[c]).collect::<Vec<_>>();
+    let mut shape = vec![1; dims.len()];
+    shape[1] = channels;
+    let constant = |data| ConstTensor::new(shape.clone(), ConstData::F32(data));
+    Ok([constant(factor)?, constant(offset)?])
+}
+
 impl Importer<'_> {
     pub fn clip(&self, node: &Node, v: FloatValue, constants: &Constants) -> Result<FloatValue, String> {
         let mut v = v;
@@ -29,37 +55,16 @@ impl Importer<'_> {
         Ok(v)
     }
 
-    /// `x * (scale / sqrt(var + eps)) + (bias - mean * that)`, in ONNX Runtime's order of float32 operations.
+    /// See [`normalization`].
     pub fn batch_norm(
         &self,
         node: &Node,
         v: FloatValue,
         constants: &Constants,
     ) -> Result<FloatValue, String> {
-        if int(node, "training_mode", 0)? != 0 || int(node, "spatial", 1)? == 0 {
-            return Err("training mode and per-pixel statistics are not supported".into());
-        }
-        let epsilon = float(node, "epsilon", 1e-5)?;
-        let channels = *v.dims.get(1).ok_or("needs at least two dimensions")?;
-        let arg = |i: usize| {
-            let t = constants.get(i).copied().flatten().ok_or(format!("input {i} is not constant"))?;
-            let floats = t.floats()?;
-            if floats.len() == channels {
-                Ok(floats)
-            } else {
-                Err(format!("input {i} has {} elements for {channels} channels", floats.len()))
-            }
-        };
-        let (scale, bias, mean, var) = (arg(1)?, arg(2)?, arg(3)?, arg(4)?);
-        let factor = (0..channels).map(|c| scale[c] * (1.0 / (var[c] + epsilon).sqrt())).collect::<Vec<_>>();
-        let offset = (0..channels).map(|c| bias[c] - mean[c] * factor[c]).collect::<Vec<_>>();
-        let mut dims = vec![1; v.dims.len()];
-        dims[1] = channels;
-        let list = |data| self.list(&v, &ConstTensor::new(dims.clone(), ConstData::F32(data))?);
-        let steps = [FloatStep::Mul(list(factor)?), FloatStep::Add(list(offset)?)];
-        let mut v = v;
-        v.chain.steps.extend(steps);
-        Ok(v)
+        let [factor, offset] = normalization(node, &v.dims, constants)?;
+        let steps = [FloatStep::Mul(self.list(&v, &factor)?), FloatStep::Add(self.list(&v, &offset)?)];
+        Ok(steps.into_iter().fold(v, |v, step| v.then(step)))
     }
 
     /// A binary operator with one constant; or the sum of two activations.

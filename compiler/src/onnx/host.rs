@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! What is left to the host: the float operators behind everything that the hardware does.
 
-use super::arithmetic::{binary, function_step};
+use super::arithmetic::{binary, function_step, normalization};
 use super::constant::{
     axis, int, ints, new_shape, permutation, slice_order, slice_ranges, transpose_order, ConstTensor,
 };
@@ -270,6 +270,12 @@ impl Importer<'_> {
                 self.host_node(&name, HostOp::Average(count.max(1)), &[&x], new)
             }
             "Gemm" | "MatMul" => self.product_on_host(node, inputs, constants)?,
+            "BatchNormalization" => {
+                let [factor, offset] = normalization(node, &dims, constants)?;
+                let x = self.host_input(node, 0, &inputs[0])?;
+                let scaled = self.with_constant(&name, &x, Binary::Mul, &factor)?;
+                self.with_constant(&name, &scaled, Binary::Add, &offset)?
+            }
             "Relu" => self.with_number(node, inputs, Binary::Max, 0.0)?,
             "Neg" => self.with_number(node, inputs, Binary::Mul, -1.0)?,
             "Clip" => self.clip_on_host(node, inputs, constants)?,
@@ -412,6 +418,18 @@ impl Importer<'_> {
     ) -> Result<HostValue, String> {
         let x = self.host_input(node, 0, &inputs[0])?;
         Ok(self.numbered(&node.outputs[0], &x, op, number))
+    }
+
+    /// A constant that has x's rank.
+    fn with_constant(
+        &mut self,
+        name: &str,
+        x: &HostValue,
+        op: Binary,
+        c: &ConstTensor,
+    ) -> Result<HostValue, String> {
+        let c = self.host_node(name, HostOp::Constant(c.floats()?.to_vec()), &[], c.dims.clone());
+        Ok(self.host_node(name, HostOp::Binary(op), &[x, &c], x.dims.clone()))
     }
 
     fn numbered(&mut self, name: &str, x: &HostValue, op: Binary, number: f32) -> HostValue {
