@@ -105,7 +105,8 @@ impl Finish {
                 lanes = narrow;
                 Mode::TfLite32
             }
-            (Rounding::TfLite | Rounding::Float32, _) => Mode::TfLite,
+            (Rounding::TfLite, None) => Mode::TfLite,
+            (Rounding::Float32, _) => unreachable!("see of_floats"),
         };
         Some(Finish::of_lanes(q, mode, &lanes, per_group, shared(q, sums)))
     }
@@ -301,7 +302,8 @@ impl Lane {
         match rounding {
             Rounding::Floor | Rounding::HalfUp => Lane { addend: y, ..Lane::ZERO },
             Rounding::HalfEven => Lane { addend: 2 * y, shift: 1, ..Lane::ZERO },
-            Rounding::TfLite | Rounding::Float32 => Lane { addend: y << BASE_SHIFT, ..Lane::ZERO },
+            Rounding::TfLite => Lane { addend: y << BASE_SHIFT, ..Lane::ZERO },
+            Rounding::Float32 => unreachable!("see of_floats"),
         }
     }
 
@@ -325,7 +327,8 @@ impl Lane {
                 let half = (1 << (total - 1)) - 1;
                 Lane { addend: plain.addend + half, half, ..plain }
             }
-            Rounding::TfLite | Rounding::Float32 => {
+            Rounding::Float32 => unreachable!("see of_floats"),
+            Rounding::TfLite => {
                 let (addend, shift) = (plain.addend + (1 << (BASE_SHIFT - 1)), p.shift as i64);
                 Lane { addend, half: ((1u64 << shift) >> 1) as i64, tie: (shift > 0) as i64, shift, ..plain }
             }

@@ -354,7 +354,8 @@ impl Importer<'_> {
         Ok(FloatValue { chain, ..FloatValue::codes(v.dims.clone(), output, v.order.clone()) })
     }
 
-    fn join_codes(&mut self, node: &str, name: &str, ids: Vec<TensorId>, shape: [usize; 3]) -> TensorId {
+    /// The channels of tensors of codes, which mean the same, behind each other.
+    pub fn join_codes(&mut self, node: &str, name: &str, ids: Vec<TensorId>, shape: [usize; 3]) -> TensorId {
         let ranges = ids.iter().map(|&t| self.ranges[t]);
         let range = ranges.fold((i64::MAX, i64::MIN), |r, t| (r.0.min(t.0), r.1.max(t.1)));
         let ty = self.graph.tensors[ids[0]].ty;

@@ -124,20 +124,28 @@ impl Importer<'_> {
         }
         let order = image_order(result.shape);
         let v = waiting(dims, result.pending, result.from_int, order);
-        match bias {
-            None => Ok(v),
-            Some(bias) if bias.len() != oc => Err(format!("{} biases for {oc} channels", bias.len())),
-            Some(bias) => {
-                let mut shape = vec![1; v.dims.len()];
-                shape[1] = oc;
-                let turned = bias.gather(shape, &(0..oc).collect::<Vec<_>>());
-                self.biased(v, &turned)
-            }
+        self.biased_channels(v, bias, oc, &(0..oc).collect::<Vec<_>>())
+    }
+
+    /// Adds a bias of `oc` elements; channel i takes element `picks[i]`.
+    pub fn biased_channels(
+        &self,
+        v: FloatValue,
+        bias: Option<&ConstTensor>,
+        oc: usize,
+        picks: &[usize],
+    ) -> Result<FloatValue, String> {
+        let Some(bias) = bias else { return Ok(v) };
+        if bias.len() != oc {
+            return Err(format!("{} biases for {oc} channels", bias.len()));
         }
+        let mut shape = vec![1; v.dims.len()];
+        shape[1] = picks.len();
+        self.biased(v, &bias.gather(shape, picks))
     }
 
     /// Adds a constant: to the integers where it is made of integers in the sum's own scale.
-    pub fn biased(&self, v: FloatValue, bias: &ConstTensor) -> Result<FloatValue, String> {
+    fn biased(&self, v: FloatValue, bias: &ConstTensor) -> Result<FloatValue, String> {
         let mut v = v;
         if let (Base::Pending(p), Some(q), Some(from_int)) = (&v.base, &bias.quant, &v.chain.from_int) {
             let same = p.linear.as_ref().is_some_and(|own| {

@@ -8,7 +8,7 @@ use super::model::Node;
 use super::requants::with_params;
 use super::value::{image_order, Base, ConvTemplate, FloatValue, Move, Pending, PendingOp, WindowTemplate};
 use crate::host::CodeMap;
-use crate::ir::{Concat, Copy, IntType, Op, Rounding, TensorId, Weights};
+use crate::ir::{Copy, IntType, Op, Rounding, TensorId, Weights};
 use crate::requant::identity;
 
 /// How the elements of an image lie in a tensor of codes.
@@ -196,12 +196,8 @@ impl Importer<'_> {
         let mut whole = parts[0];
         if rows > 1 {
             let ids = parts.iter().map(|&t| self.reshaped(name, t, [h, 1, flat])).collect::<Vec<_>>();
-            let ranges = parts.iter().map(|&t| self.ranges[t]);
-            let range = ranges.fold((i64::MAX, i64::MIN), |r, t| (r.0.min(t.0), r.1.max(t.1)));
-            let ty = self.graph.tensors[parts[0]].ty;
-            whole = self.tensor(&format!("{name}_joined"), [h, 1, rows * flat], ty, range);
-            let requants = vec![None; ids.len()];
-            self.node(&format!("{node}_joined"), Op::Concat(Concat { inputs: ids, output: whole, requants }));
+            let shape = [h, 1, rows * flat];
+            whole = self.join_codes(&format!("{node}_joined"), &format!("{name}_joined"), ids, shape);
         }
         let whole = self.reshaped(name, whole, [h * rows, w * columns, block]);
         if self.graph.tensors[whole].shape == shape {

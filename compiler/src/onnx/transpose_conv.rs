@@ -65,25 +65,19 @@ impl Importer<'_> {
         let template =
             WindowTemplate { kernel: [rows, columns], stride: [1, 1], pads: [top, left, bottom, right] };
         let own = |c: usize| (c % block).min(oc - 1);
-        let scales = (0..channels).map(|c| scales[own(c)]).collect();
+        let owns = (0..channels).map(own).collect::<Vec<_>>();
+        let scales = owns.iter().map(|&o| scales[o]).collect();
         let linear = w.quant.as_ref().is_some_and(|q| q.linear);
         let result = self.dense(node, t, &views, weights, scales, template, [1, 1], 1, linear)?;
         debug_assert_eq!(result.shape, [count, wide, channels]);
         // The reference adds floats.
         self.note_rounding(node, u64::MAX);
-        let mut dims = match v.dims.len() {
+        let dims = match v.dims.len() {
             3 => vec![1, channels, wide],
             _ => vec![1, channels, count, wide],
         };
-        let mut inner = waiting(dims.clone(), result.pending, result.from_int, image_order(result.shape));
-        if let Some(bias) = bias {
-            if bias.len() != oc {
-                return Err(format!("{} biases for {oc} channels", bias.len()));
-            }
-            dims[2..].fill(1);
-            let list = bias.gather(dims, &(0..channels).map(own).collect::<Vec<_>>());
-            inner = self.biased(inner, &list)?;
-        }
+        let inner = waiting(dims, result.pending, result.from_int, image_order(result.shape));
+        let inner = self.biased_channels(inner, bias, oc, &owns)?;
         let by = Move::Shuffle { rows: axes[0].stride, columns: axes[1].stride, block };
         self.moved(node, inner, by, [axes[0].out, axes[1].out, oc])
     }

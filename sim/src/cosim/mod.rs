@@ -392,8 +392,10 @@ fn start_trace(session: &mut Session, trace: Option<&Trace>) -> Result<(), Cosim
     }
 }
 
-/// Cycles, error and counters from the registers of a machine that has stopped.
-fn read_result(session: &mut Session) -> Result<RunResult, CosimError> {
+/// Cycles, error and counters (no marks) from the registers of a machine that has stopped.
+///
+/// Errors: the machine runs, or a register reads what it cannot.
+pub fn read_result(session: &mut Session) -> Result<RunResult, CosimError> {
     const NAMES: [&str; 11] = [
         "STATUS",
         "ERROR_CODE",
